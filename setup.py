@@ -10,7 +10,9 @@ setup(
     name=NAME,
     version='0.1.0',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'assets/*', 'assets/*/*.jpg', 'web/static/*']},
+    package_data={
+        NAME: ['py.typed', 'assets/*', 'assets/*/*.jpg', 'web/static/*', 'lab/evaluate/*.css']
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
@@ -32,6 +34,7 @@ setup(
         'av',
         'opencv-python-headless',
         'openvino',
+        'matplotlib',
         'fastapi>=0.100',
         'uvicorn>=0.22',
         'python-multipart',

@@ -11,7 +11,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,15 @@ from rich.text import Text
 
 import midas_depth_ros
 from midas_depth_ros.cli.options import in_radians
-from midas_depth_ros.images.sources import SourceError, UnclearTopic
-from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
+from midas_depth_ros.images.sources import UnclearTopic
+from midas_depth_ros.images.sources.bag import (
+    BagCamera,
+    depth_topics,
+    find_cameras,
+    in_order,
+    until_damaged,
+)
 from midas_depth_ros.images.sources.bag_messages import BagMessages
-from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.lab.output import (
     CommandError,
     check_target,
@@ -127,26 +132,6 @@ def as_command_error(call: Callable[..., Any], *arguments: Any) -> Any:
         return call(*arguments)
     except ValueError as error:
         raise CommandError(str(error)) from error
-
-
-def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> Iterator[Recorded]:
-    """Yield messages until the bag cannot be read any more, which is reported."""
-    try:
-        yield from messages
-    except SourceError as error:
-        fail(str(error))
-
-
-def in_order(
-    source: BagMessages, cameras: Iterable[BagCamera], topics: Collection[str]
-) -> Iterator[Recorded]:
-    """Yield the messages of these topics as recorded, after the first camera_info of each camera.
-
-    A driver publishes it with the image; which of them is recorded first is arbitrary.
-    """
-    infos = [first for camera in cameras if camera.info and (first := source.first(camera.info))]
-    yield from infos
-    yield from source.read(topics)
 
 
 def print_summary(

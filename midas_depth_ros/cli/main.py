@@ -19,6 +19,7 @@ from midas_depth_ros.cli.bag import bag
 from midas_depth_ros.cli.bench import bench
 from midas_depth_ros.cli.demo import demo
 from midas_depth_ros.cli.drive import drive
+from midas_depth_ros.cli.evaluate import evaluate
 from midas_depth_ros.cli.export import export
 from midas_depth_ros.cli.image import image
 from midas_depth_ros.cli.inspect import inspect
@@ -48,7 +49,7 @@ FAILURES: tuple[type[Exception], ...] = (
 SECTIONS: dict[str, tuple[str, ...]] = {
     'Look at depth': ('image', 'video', 'bag', 'demo'),
     'Models': ('models', 'weights', 'export', 'inspect', 'bench'),
-    'Robots': ('drive',),
+    'Robots': ('drive', 'evaluate'),
 }
 LONGEST = 160  # characters of the line of a command, which may wrap
 CONTEXT: dict[str, Any] = {'help_option_names': ['-h', '--help'], 'max_content_width': 100}
@@ -112,7 +113,7 @@ def main(ctx: click.Context) -> None:
         log.setLevel(level)
 
 
-for command in (models, weights, image, video, bag, drive, export, inspect, bench, demo):
+for command in (models, weights, image, video, bag, drive, evaluate, export, inspect, bench, demo):
     main.add_command(command)
 
 

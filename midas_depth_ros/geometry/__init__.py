@@ -40,6 +40,11 @@ from midas_depth_ros.geometry.distance_calibration import (
     middle_value,
     steady_value,
 )
+from midas_depth_ros.geometry.driven_mount import (
+    DrivenEstimate,
+    DrivenMount,
+    pitch_contradiction,
+)
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
@@ -63,6 +68,16 @@ from midas_depth_ros.geometry.model_scale import (
     model_scale,
     mount_in_view,
 )
+from midas_depth_ros.geometry.motion import (
+    BodyPose,
+    InvalidPose,
+    MotionReset,
+    PoseHistory,
+    between,
+    body_from_optical,
+    camera_pose,
+    rotation_of,
+)
 from midas_depth_ros.geometry.mount import (
     CameraMount,
     MountError,
@@ -74,7 +89,7 @@ from midas_depth_ros.geometry.obstacles import (
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.parallax import ParallaxScale
+from midas_depth_ros.geometry.parallax import Heading, ParallaxScale
 from midas_depth_ros.geometry.reference import (
     InvalidReference,
     ReferencePoints,
@@ -84,7 +99,7 @@ from midas_depth_ros.geometry.reference import (
     range_points,
     scan_points,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
 from midas_depth_ros.geometry.scan import (
     Beams,
     InvalidOptions,
@@ -99,6 +114,7 @@ __all__ = [
     'UNCALIBRATED',
     'Agreement',
     'Beams',
+    'BodyPose',
     'CameraModel',
     'CameraModelError',
     'CameraMount',
@@ -106,10 +122,14 @@ __all__ = [
     'Comparison',
     'DepthFusion',
     'DistanceFit',
+    'DrivenEstimate',
+    'DrivenMount',
     'FloorInView',
     'GeometryError',
+    'Heading',
     'InvalidInverseDepth',
     'InvalidOptions',
+    'InvalidPose',
     'InvalidReference',
     'Marker',
     'MarkerDetector',
@@ -120,10 +140,12 @@ __all__ = [
     'MetricDepth',
     'MetricFrame',
     'ModelScale',
+    'MotionReset',
     'MountError',
     'MountEstimate',
     'Obstacles',
     'ParallaxScale',
+    'PoseHistory',
     'ReferencePoints',
     'Refusal',
     'ScaleFilter',
@@ -132,6 +154,9 @@ __all__ = [
     'SteadyDepth',
     'Uncalibrated',
     'added',
+    'between',
+    'body_from_optical',
+    'camera_pose',
     'closeness',
     'closeness_of_picture',
     'cloud_points',
@@ -140,6 +165,7 @@ __all__ = [
     'corrected_field_of_view',
     'corrected_mount',
     'corridor_free_m',
+    'depth_of_inverse',
     'estimate_mount',
     'find_obstacles',
     'fit_distances',
@@ -157,10 +183,12 @@ __all__ = [
     'middle_value',
     'model_scale',
     'mount_in_view',
+    'pitch_contradiction',
     'ply_bytes',
     'point_cloud',
     'range_points',
     'roll_pitch_yaw',
+    'rotation_of',
     'scan_limits',
     'scan_points',
     'steady_value',

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import math
 
+import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.fitting import (
@@ -27,6 +28,7 @@ from midas_depth_ros.geometry.fitting import (
 )
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+from midas_depth_ros.options.metric import SigmaOptions
 
 # --- Whether a fitted line of d over the floor's 1/Z is credible.
 #
@@ -44,14 +46,22 @@ MIN_CANDIDATES = 0.08  # below the horizon
 # Of what is below the horizon, and of its nearest quarter, that must be floor.
 MIN_SHARE, MIN_SHARE_BOTTOM = 0.25, 0.25
 MIN_SPREAD = 0.2  # of 1/Z among the floor's pixels, as a share of the largest
-MAX_RESIDUAL = 0.5  # deviation of the floor's pixels, in tolerances
+# Deviation of the floor's pixels, in tolerances; and where most is floor. By chance it is 0.577.
+MAX_RESIDUAL, MAX_RESIDUAL_OPEN = 0.5, 0.57
+OPEN_SHARE = 0.6
 # Of what is below the horizon, of its nearest quarter and of its nearest twelfth, that may lie
 # behind the floor: far away it may be a cliff; near by, the "floor" is the top of an object whose
 # front is at the robot's feet.
 MAX_BEHIND, MAX_BEHIND_BOTTOM, MAX_BEHIND_FEET = 0.6, 0.15, 0.35
-# How much of the picture, and of what is above the horizon, may have 1/Z below minus BEYOND times
-# the largest.
+# How much of the picture, unless most below the horizon is floor, and of what is above the horizon
+# may have 1/Z below minus BEYOND times the largest. Networks put some of the sky there.
 BEYOND, MAX_BEYOND, MAX_BEYOND_ABOVE = 0.08, 0.05, 0.25
+# How uncertain depth may be because of smooth errors, like a network's: its standard deviation as a
+# share, at the worst of these distances that is not nearer than any floor in view. Their reach, a
+# standard deviation, in cells; averaged over this many cells nothing else is left of the residual.
+MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.05, 0.04
+UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
+SMOOTH_REACH, SMOOTH_OVER = 8.0, 4
 MIN_HORIZON = 0.04  # above the horizon: a plane that fills the picture may be a ramp or a wall
 
 
@@ -116,12 +126,70 @@ def _check_support(cells: GroundCells, line: GroundLine) -> None:
             f'the floor in view reaches only from {1 / high:.2f} to {1 / low:.2f} m: too little '
             'for a scale'
         )
-    residual = float(np.sqrt(np.mean(line.off[line.on_floor] ** 2)))
-    if residual > MAX_RESIDUAL:
-        raise NoFloor('what is below the horizon is too uneven for a floor')
+    _check_evenness(cells, line)
     behind = float((line.off[cells.candidate] < -1).mean())
     if behind > MAX_BEHIND:
         raise NoFloor(f'{behind:.0%} of what is below the horizon would lie behind the floor')
+
+
+def _check_evenness(cells: GroundCells, line: GroundLine) -> None:
+    residual = float(np.sqrt(np.mean(line.off[line.on_floor] ** 2)))
+    uncertain = uncertainty(cells, line)
+    is_open = line.share >= OPEN_SHARE and uncertain <= MAX_UNCERTAIN_OPEN
+    if residual > (MAX_RESIDUAL_OPEN if is_open else MAX_RESIDUAL):
+        raise NoFloor('what is below the horizon is too uneven for a floor')
+    if uncertain > MAX_UNCERTAIN:
+        raise NoFloor(
+            f'the floor is uneven over long stretches: distances would be uncertain by '
+            f'{uncertain:.0%} or more'
+        )
+
+
+def uncertainty(cells: GroundCells, line: GroundLine) -> float:
+    """Return the standard deviation of depth, as a share, that smooth errors cause.
+
+    Errors of a network are alike over a stretch of the picture, so that the many cells of a floor
+    say no more than a few independent ones would. Their variance is that of the smoothed residual,
+    their correlation falls off as a Gaussian; the rest is the covariance of a weighted line with
+    correlated errors (the sandwich formula).
+    """
+    on = line.on_floor
+    ground = np.where(on, cells.ground, 0.0)
+    weight = np.where(on, cells.tolerance, np.inf) ** -2.0
+    total = float(weight.sum())
+    middle = float((weight * ground).sum()) / total
+    lever = np.where(on, ground - middle, 0.0)
+    scatter = float((weight * lever * lever).sum())
+    error = weight * np.where(on, cells.tolerance, 0.0)  # of one deviation
+    level, slope = error / total, error * lever / scatter
+    spread_level, spread_slope = _correlated(level), _correlated(slope)
+    variances = float((level * spread_level).sum()), float((slope * spread_slope).sum())
+    covariance = float((level * spread_slope).sum())
+    nearest = min(1 / cells.largest, UNCERTAIN_AT_M[-1])
+    worst = 0.0
+    for metres in UNCERTAIN_AT_M:
+        arm = 1 / metres - middle
+        variance = variances[0] + 2 * arm * covariance + arm * arm * variances[1]
+        if metres >= nearest:
+            worst = max(worst, math.sqrt(max(variance, 0.0)) * metres)
+    return worst * _smooth_residual(line)
+
+
+def _correlated(values: np.ndarray) -> np.ndarray:
+    """The sum over all cells, each weighted by its correlation with this one."""
+    blurred = cv2.GaussianBlur(values, (0, 0), SMOOTH_REACH, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(blurred * (math.tau * SMOOTH_REACH**2))
+
+
+def _smooth_residual(line: GroundLine) -> float:
+    """The deviation of the floor's cells averaged over their neighbours, in tolerances."""
+    window = SMOOTH_OVER, SMOOTH_OVER
+    share = cv2.blur(line.on_floor.astype(np.float32), window)
+    mean = cv2.blur(np.where(line.on_floor, line.off, 0.0).astype(np.float32), window)
+    enough = line.on_floor & (share > 0.3)
+    if not enough.any():
+        return 1.0
+    return float(np.sqrt(np.mean((mean[enough] / share[enough]) ** 2)))
 
 
 def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> None:
@@ -132,7 +200,8 @@ def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> 
             'camera less far down'
         )
     beyond = line.inverse_depth[cells.known] < -BEYOND * cells.largest
-    if beyond.mean() > MAX_BEYOND or (above.any() and beyond[above].mean() > MAX_BEYOND_ABOVE):
+    too_much = beyond[~above if line.share >= OPEN_SHARE else ...].mean() > MAX_BEYOND
+    if too_much or (above.any() and beyond[above].mean() > MAX_BEYOND_ABOVE):
         raise NoFloor(
             f'{beyond.mean():.0%} of the picture would lie beyond the horizon: a wall, a ramp, or '
             'the camera pitch is wrong'
@@ -148,19 +217,24 @@ BEHIND_COST = 2.0  # largest cost of a cell behind the floor; of one before it: 
 # the floor before a cliff and the one below it; its weight.
 CLOSELY, CLOSE_VOTE = 0.12, 2.0
 REFITS = 6
+# How steeply d may rise with the floor's 1/Z, against the line's own slope, from cell to cell: the
+# foot of a wall is as near as the floor before it, but does not rise. Over this many cells.
+SLOPES, RISE_OVER = (0.6, 1.7), 2
 WIDE = 3.0  # times the median 1/Z of floor: beyond that a lens looks almost straight down
 FINEST, COARSEST = 0.05, 0.43  # limits of the deviation, of the tolerance
 
 
 def fit_ground_plane(
-    d: np.ndarray, grid: Grid, mount: CameraMount, *, min_horizon: float = MIN_HORIZON
-) -> ScaleShift | Refusal:
+    d: np.ndarray, grid: Grid, mount: CameraMount, *, min_horizon: float = MIN_HORIZON,
+    sigma: SigmaOptions | None = None,
+) -> ScaleShift | Refusal:  # fmt: skip
     """Return scale and shift of relative inverse depth from the floor in it, or why there are none.
 
     d: (h, w) float32 or float64, 16x16 or more, larger = nearer; values that are not finite are
     ignored. grid: `CameraModel.normalised_grid(w, h)`, NaN where the lens model has no inverse.
-    min_horizon: of the picture that must be above the horizon; 0 = it need not be in view.
-    Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    min_horizon: of the picture that must be above the horizon; 0 = it need not be in view. sigma:
+    how exactly the mount is known. Deterministic. Raises `InvalidInverseDepth` for arrays of the
+    wrong shape or type.
     """
     d = checked(d, grid)
     try:
@@ -171,16 +245,81 @@ def fit_ground_plane(
     except NoFloor as none:
         return Refusal(str(none))
     points = round(line.count * d.size / cells.d.size)
-    return ScaleShift(line.scale, line.shift, 'ground', line.share, line.residual, points)
+    fit = ScaleShift(line.scale, line.shift, 'ground', line.share, line.residual, points)
+    by_line, by_mount = _line_covariance(cells, line), mount_covariance(fit, mount, sigma)
+    both = [first + second for first, second in zip(by_line, by_mount, strict=True)]
+    return dataclasses.replace(fit, covariance=(both[0], both[1], both[2]))
+
+
+# --- How uncertain scale and shift are: by the scatter of the floor's cells, and by the mount.
+
+# Cells this near to each other have one error, as those of a network are smooth; and since errors
+# reach farther than that, and regions are few, the variance is so much larger. Chosen on smooth
+# errors of 3 %, 8 and 25 pixels wide, in a rendered room.
+REGION, FAR_REACHING = 8, 3.0
+Covariance = tuple[float, float, float]
+
+
+def mount_covariance(
+    fit: ScaleShift, mount: CameraMount, sigma: SigmaOptions | None = None
+) -> Covariance:
+    """Return the `ScaleShift.covariance` of a mount that is not known exactly.
+
+    A camera that is pitched by p more than it is said to be, on a height that is a share q more,
+    has a floor whose 1/Z is g (1 - p tan(pitch) - q) + p / (height cos(pitch)): a line of g, so
+    such errors change nothing but scale and shift.
+    """
+    sigma = sigma or SigmaOptions()
+    pitch, lift = mount.pitch_rad, 1 / (mount.height_m * math.cos(mount.pitch_rad))
+    by_pitch = np.array(
+        [-fit.scale * math.tan(pitch), -fit.shift * math.tan(pitch) + lift]
+    ) * sigma.pitch  # fmt: skip
+    by_height = np.array([fit.scale, fit.shift]) * sigma.height
+    return _covariance(np.outer(by_pitch, by_pitch) + np.outer(by_height, by_height))
+
+
+def _line_covariance(cells: GroundCells, line: GroundLine) -> Covariance:
+    """Return the covariance by the deviations of the floor's cells from their line.
+
+    That of d on g with errors that are the same within a region and independent between them (the
+    sandwich with clusters: White 1980, Liang and Zeger 1986), carried over to 1/Z of d.
+    """
+    at = line.on_floor
+    ground = cells.ground[at].astype(np.float64)
+    d = cells.d[at].astype(np.float64) * cells.spread + cells.far
+    error = d - (ground - line.shift) / line.scale
+    weight = 1 / cells.tolerance[at].astype(np.float64) ** 2
+    design = np.stack([ground, np.ones_like(ground)])
+    region = _regions(cells.d.shape)[at]
+    pulls = np.stack([np.bincount(region, weight * error * row) for row in design])
+    bread = np.linalg.inv((design * weight) @ design.T)
+    # From d = g / scale - shift / scale to 1/Z = scale * d + shift.
+    turned = np.array([[-line.scale, 0.0], [-line.shift, -1.0]]) * line.scale
+    both = turned @ bread @ pulls
+    return _covariance(FAR_REACHING * (both @ both.T))
+
+
+def _covariance(matrix: np.ndarray) -> Covariance:
+    return float(matrix[0, 0]), float(matrix[0, 1]), float(matrix[1, 1])
+
+
+@functools.lru_cache(maxsize=8)
+def _regions(shape: tuple[int, int]) -> np.ndarray:
+    """The number of the region that each cell is in."""
+    rows, columns = np.indices(shape)
+    return rows // REGION * (shape[1] // REGION + 1) + columns // REGION
 
 
 def floor_mask(d: np.ndarray, grid: Grid, mount: CameraMount, scale: ScaleShift) -> np.ndarray:
     """Return (h, w) bool: the pixels on the floor by this scale, to the tolerance of the fit."""
-    ground = mount.ground_inverse_depth(grid)
+    return floor_of(scale.inverse_depth(d), mount.ground_inverse_depth(grid))
+
+
+def floor_of(inverse: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """Return (h, w) bool: where 1/Z is that of the floor, `ground`, to the tolerance of the fit."""
     largest = _largest(ground)
     tolerance = _tolerance(ground, largest)
-    off = np.abs(scale.inverse_depth(d) - ground)
-    return (off < tolerance) & (ground > NEAREST_TO_HORIZON * largest)
+    return (np.abs(inverse - ground) < tolerance) & (ground > NEAREST_TO_HORIZON * largest)
 
 
 def _cells(d: np.ndarray, grid: Grid, mount: CameraMount) -> GroundCells:
@@ -254,11 +393,14 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
     d = cells.d[cells.candidate].astype(np.float64)
     ground = cells.ground[cells.candidate].astype(np.float64)
     tolerance = cells.tolerance[cells.candidate].astype(np.float64)
+    rise = _rise(cells)[cells.candidate]
     scale, shift = start
     off = (scale * d + shift - ground) / tolerance
     deviation = deviation_within(np.abs(off), 1.0, FINEST, COARSEST)
     for _ in range(REFITS):
         vote = tukey_votes(off, BIWEIGHT * deviation)
+        # NaN, at the edge of what is known, is not outside of anything: it stays.
+        vote[(rise * scale < SLOPES[0]) | (rise * scale > SLOPES[1])] = 0
         if vote.sum() < 8:
             break
         line = weighted_line(ground, d, vote / tolerance**2)
@@ -269,3 +411,22 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
         off = (scale * d + shift - ground) / tolerance
         deviation = deviation_within(np.abs(off), 1.0, FINEST, COARSEST)
     return GroundLine(cells, scale, shift)
+
+
+def _rise(cells: GroundCells) -> np.ndarray:
+    """How much d rises per 1/Z of the floor, towards where that grows; NaN beside unknown cells."""
+    along = np.zeros(2 * RISE_OVER + 1)
+    along[0], along[-1] = -1, 1
+    across = np.ones(3)
+
+    def gradient(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = values.astype(np.float64)
+        return (
+            cv2.sepFilter2D(values, -1, along, across, borderType=cv2.BORDER_REPLICATE),
+            cv2.sepFilter2D(values, -1, across, along, borderType=cv2.BORDER_REPLICATE),
+        )
+
+    (g_right, g_down), (d_right, d_down) = gradient(cells.ground), gradient(cells.d)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        steepness = g_right * g_right + g_down * g_down
+        return np.asarray((d_right * g_right + d_down * g_down) / steepness)

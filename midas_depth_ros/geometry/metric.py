@@ -7,6 +7,7 @@ with the reason while there is no scale. Metric depth becomes points and PLY fil
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -14,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.geometry.fitting import Grid, InvalidInverseDepth, checked, pixel_angle
+from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import (
     ObstacleMemory,
     Obstacles,
     find_obstacles,
 )
-from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
+from midas_depth_ros.geometry.sigma import depth_sigma, inverse_depth_sigma
 from midas_depth_ros.options.metric import MetricOptions
 
 
@@ -28,13 +31,21 @@ from midas_depth_ros.options.metric import MetricOptions
 class MetricFrame:
     """One frame in metres: depth_z (h, w) float32, NaN unknown; obstacles only with a mount.
 
-    mount: of the camera at this frame; an Imu changes it from one frame to the next.
+    mount: of the camera at this frame; an Imu changes it from one frame to the next. inverse,
+    inverse_sigma: (h, w) float32 1/Z and its standard deviation, 1/m, before limits of depth.
     """
 
     scale: ScaleShift
     depth_z: np.ndarray
     obstacles: Obstacles | None
     mount: CameraMount | None
+    inverse: np.ndarray
+    inverse_sigma: np.ndarray
+
+    @functools.cached_property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of `depth_z`, (h, w) float32 metres; NaN where that is NaN."""
+        return depth_sigma(self.depth_z, self.inverse_sigma)
 
 
 class MetricDepth:
@@ -45,6 +56,7 @@ class MetricDepth:
         self._filter = ScaleFilter()
         self._memory = ObstacleMemory(self._options.obstacles)
         self.current: ScaleShift | None = None
+        self.fusion = DepthFusion(self._options.fusion)
 
     @property
     def reason(self) -> str:
@@ -60,6 +72,7 @@ class MetricDepth:
         """Forget everything, as after a stamp that went back."""
         self._filter.reset()
         self._memory.reset()
+        self.fusion.reset()
         self.current = None
 
     def update(
@@ -70,24 +83,34 @@ class MetricDepth:
         mount: CameraMount | None,
         fit: ScaleShift | Refusal,
         options: MetricOptions,
+        grey: np.ndarray | None = None,
+        pose: np.ndarray | None = None,
     ) -> MetricFrame | None:
         """Return the frame in metres, or None while there is no scale.
 
         d: (h, w) float32 relative inverse depth. grid: `CameraModel.normalised_grid(w, h)`. Without
-        a mount there is only depth, and no obstacles.
+        a mount there is only depth, and no obstacles. grey, pose: as `DepthFusion.update` needs
+        them; without the picture nothing is fused.
         """
         self._use(options)
         scale = self._filter.update(stamp_s, fit)
         self.current = scale
         if scale is None:
             return None
+        inverse = scale.seen_inverse_depth(d)
+        inverse_sigma = inverse_depth_sigma(d, scale, inverse=inverse, grid=grid, mount=mount)
+        if options.fusion.enabled and grey is not None:
+            of_pixels = grid if grid[0].shape == d.shape else None
+            inverse, inverse_sigma = self.fusion.update(
+                stamp_s, inverse, inverse_sigma, grey, of_pixels, pose
+            )
         farthest = options.depth.max
-        depth_z = scale.depth(d, min_depth_m=options.depth.min, max_depth_m=farthest)
+        depth_z = depth_of_inverse(inverse, min_depth_m=options.depth.min, max_depth_m=farthest)
         if mount is None:
-            return MetricFrame(scale, depth_z, None, None)
+            return MetricFrame(scale, depth_z, None, None, inverse, inverse_sigma)
         # For obstacles, neither far (the void below a cliff) nor touching the lens is unknown.
         seen = find_obstacles(
-            scale.depth(d, min_depth_m=0.0, max_depth_m=farthest, beyond=math.inf),
+            depth_of_inverse(inverse, min_depth_m=0.0, max_depth_m=farthest, beyond=math.inf),
             grid,
             mount,
             options.obstacles,
@@ -95,7 +118,7 @@ class MetricDepth:
             residual=scale.residual,
         )
         lasting = self._memory.update(stamp_s, seen, pixel_rad=pixel_angle(grid))
-        return MetricFrame(scale, depth_z, lasting, mount)
+        return MetricFrame(scale, depth_z, lasting, mount, inverse, inverse_sigma)
 
     def _use(self, options: MetricOptions) -> None:
         """Take changed options without forgetting the scale."""
@@ -103,6 +126,8 @@ class MetricDepth:
             return
         self._filter.time_constant_s = options.scale.time_constant
         self._filter.expiry_s = options.scale.expiry
+        if options.fusion != self._options.fusion:
+            self.fusion.use(options.fusion)
         if options.obstacles != self._options.obstacles:
             self._memory = ObstacleMemory(options.obstacles)
         self._options = options

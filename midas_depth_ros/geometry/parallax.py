@@ -6,11 +6,71 @@ scale and shift with their covariance, or the reason why there are none.
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import math
+
+import cv2
 import numpy as np
 
+from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
+from midas_depth_ros.geometry.two_views import (
+    ViewPair,
+    common_share,
+    corrected_motion,
+    inverse_depths,
+)
 from midas_depth_ros.options.metric import OdometryOptions, ScaleOptions
+
+MIN_CORNERS = 16  # followed between two views
+PAIRS = 3  # earlier views that are compared with each picture
+STANDS_S, STANDS_M = 1.0, 0.01  # moved less than this in this time: the robot stands
+TURNS_RAD = math.radians(3.0)
+JUMP_M_S, JUMP_M = 45.0, 0.3  # a pose that moves faster, and farther, has jumped
+PAUSE_S = 3.0  # between pictures: no corner is followed over it
+# Odometry and pictures contradict each other beyond these.
+MAX_ASIDE_RAD, MAX_TURNED_SIGMAS = math.radians(12.0), 5.0
+MAX_DEVIATION_PX = 0.9
+MIN_VOTES = 0.5  # share of the corners that move as a still scene does
+AGREE_SIGMAS = 3.0  # between two views, of the 1/Z of one corner
+MAX_DISAGREE = 0.15  # of the 1/Z of all corners between two views
+SEEN_SIGMAS, MIN_SEEN = 4.0, 8  # corners whose parallax is seen
+SLIP_M = 0.0015  # by which a way is wrong at least,
+SLIP_SHARE = 0.02  # and as a share of it
+SOME_PIXELS = 2000
+WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
+HEADING_FORGET = 0.98  # of what is known of the heading, per view
+HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
+STRAIGHT_RAD = math.radians(6.0)  # turned more between two views: only the axis says something
+AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """How a camera is placed against its own motion; radians.
+
+    pitch_rad: positive = looks down from the direction of driving. yaw_rad: positive = looks to the
+    left of it. roll_rad: positive = rolled to the right, against the axis that the robot turns
+    about; NaN while it has not turned. sigma_rad: one standard deviation of pitch and yaw. points:
+    corners that it was made of. Of a body that drives forward along its x axis on a floor.
+    """
+
+    pitch_rad: float
+    yaw_rad: float
+    sigma_rad: float
+    roll_rad: float = math.nan
+    points: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """A picture that is kept: when and from where it was taken."""
+
+    stamp_s: float
+    pose: np.ndarray
 
 
 class ParallaxScale:
@@ -22,6 +82,20 @@ class ParallaxScale:
 
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
+        self._heading = _HeadingFilter()
+        self._camera: CameraModel | None = None
+        self._values: dict[str, str] = {}
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget all that was seen, but not how the camera is mounted."""
+        self._tracks: PointTracks[_View] = PointTracks()
+        self._path: collections.deque[_View] = collections.deque()
+
+    @property
+    def heading(self) -> Heading | None:
+        """How the camera is placed against its motion; None until it has driven."""
+        return self._heading.value
 
     def update(
         self,
@@ -36,10 +110,411 @@ class ParallaxScale:
 
         grey: (H, W) uint8. d: (h, w) float32 relative inverse depth, NaN unknown. camera: of
         pictures of the size of `grey`. pose: (4, 4) float64, from the optical frame into a fixed
-        one, at the stamp of the picture; or why it is unknown. shape: `scale.shape`.
+        one, at the stamp of the picture; or why it is unknown. shape: `scale.shape`. Never raises
+        for what these say; what is not valid is refused with its reason.
         """
-        return Refusal('not written yet')
+        self._values = {}
+        try:
+            answer = self._update(stamp_s, grey, d, camera, pose, shape)
+        except (np.linalg.LinAlgError, cv2.error) as error:
+            self._restart()
+            answer = Refusal(f'the motion of the pictures has no solution: {error}')
+        self._values['odometry scale'] = answer.reason if isinstance(answer, Refusal) else 'valid'
+        return answer
 
     def values(self) -> dict[str, str]:
         """What there is to know of the last frame, for diagnostics."""
-        return {}
+        heading = self.heading
+        if heading is None:
+            return dict(self._values)
+        return self._values | {
+            'camera pitch by motion': f'{heading.pitch_rad:.4f}',
+            'camera yaw by motion': f'{heading.yaw_rad:.4f}',
+            'camera roll by motion': ''
+            if math.isnan(heading.roll_rad)
+            else f'{heading.roll_rad:.4f}',
+            'sigma of pitch by motion': f'{heading.sigma_rad:.4f}',
+        }
+
+    def _update(
+        self, stamp_s: float, grey: np.ndarray, d: np.ndarray, camera: CameraModel,
+        pose: np.ndarray | Refusal, shape: str,
+    ) -> ScaleShift | Refusal:  # fmt: skip
+        unusable = _unusable(stamp_s, grey, d, camera)
+        if unusable:
+            self._restart()
+            return Refusal(unusable)
+        if isinstance(pose, Refusal):
+            return pose
+        place = np.array(pose, np.float64)
+        if not _rigid(place):
+            self._restart()
+            return Refusal('the pose by odometry is not a rigid transform of finite numbers')
+        if camera != self._camera:
+            self._camera, self._rays = camera, _Rays(camera)
+            self._restart()
+        here = _View(stamp_s, place)
+        restart = self._gap(here)
+        if restart:
+            self._restart()
+        self._path.append(here)
+        while self._path[0].stamp_s < stamp_s - STANDS_S - 1e-6 and len(self._path) > 2:
+            self._path.popleft()
+        small = cv2.resize(grey, self._rays.size, interpolation=cv2.INTER_AREA)
+        self._tracks.update(small, self._expected(here))
+        answer = self._scale(here, d, shape)
+        if self._tracks.step_due:
+            self._tracks.step(here)
+        return Refusal(restart) if restart else answer
+
+    def _gap(self, here: _View) -> str:
+        """Why nothing seen before can be used, '' where it can."""
+        if not self._path:
+            return ''
+        last = self._path[-1]
+        elapsed = here.stamp_s - last.stamp_s
+        if elapsed <= 0:
+            return f'the stamp went back by {-elapsed:.3f} s'
+        if elapsed > PAUSE_S:
+            return f'{elapsed:.1f} s without a picture'
+        moved = float(np.linalg.norm(here.pose[:3, 3] - last.pose[:3, 3]))
+        if moved > max(JUMP_M, JUMP_M_S * elapsed):
+            return f'the pose by odometry jumped by {moved:.2f} m in {elapsed:.3f} s'
+        return ''
+
+    def _expected(self, here: _View) -> np.ndarray | None:
+        """Where the corners are by odometry and their last 1/Z, (n, 2) in the reduced picture."""
+        tracks = self._tracks
+        if not tracks.labels or not len(tracks.here):
+            return None
+        motion = _motion(tracks.labels[-1].pose, here.pose)
+        known = np.isfinite(tracks.notes)
+        if not known.any():
+            return None
+        inverse = np.where(known, tracks.notes, np.median(tracks.notes[known]))
+        rays = self._rays.at(tracks.seen[-1])
+        moved = rays @ motion[:3, :3].T + inverse[:, None] * motion[:3, 3]
+        there = self._rays.pixels(rays, moved, tracks.seen[-1])
+        return np.where(np.isfinite(there), there, tracks.here).astype(np.float32)
+
+    def _scale(self, here: _View, d: np.ndarray, shape: str) -> ScaleShift | Refusal:
+        tracks = self._tracks
+        self._values['corners'] = str(len(tracks.here))
+        if not tracks.labels:
+            return Refusal('this is the first picture: nothing has moved yet')
+        standing = self._standing(here)
+        chosen = self._chosen(here)
+        if standing or not chosen:
+            return Refusal(standing or self._too_short(here))
+        rays = self._rays.at(tracks.here)
+        pairs = [self._pair(index, here, rays) for index in chosen]
+        wrong = [self._contradiction(pair) for _, pair, _ in pairs]
+        if all(wrong):
+            return Refusal(wrong[0])
+        pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
+        inverse, sigma, together = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
+        tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
+        self._learn_heading(pairs[0][1], len(rays))
+        way = float(np.linalg.norm(pairs[0][1].way))
+        slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
+        return self._fitted(inverse, sigma, d, way, slip, shape)
+
+    def _standing(self, here: _View) -> str:
+        """Why the robot cannot be said to drive, '' while it does."""
+        oldest = self._path[0]
+        span = here.stamp_s - oldest.stamp_s
+        if span < 0.7 * STANDS_S:
+            return ''
+        moved = max(float(np.linalg.norm(v.pose[:3, 3] - here.pose[:3, 3])) for v in self._path)
+        if moved >= STANDS_M:
+            return ''
+        turned = _angle(_motion(oldest.pose, here.pose))
+        what = 'the robot turns on the spot' if turned > TURNS_RAD else 'the robot stands'
+        return f'{what}: the camera moved {moved:.3f} m in the last {span:.1f} s'
+
+    def _too_short(self, here: _View) -> str:
+        way = max(
+            float(np.linalg.norm(label.pose[:3, 3] - here.pose[:3, 3]))
+            for label in self._tracks.labels
+        )
+        if way < self.options.min_baseline:
+            turned = _angle(_motion(self._tracks.labels[0].pose, here.pose))
+            if way < STANDS_M and turned > TURNS_RAD:
+                return f'the robot turns on the spot: {math.degrees(turned):.0f} degrees on {way:.3f} m'
+            return (
+                f'the camera has moved {way:.3f} m since the earliest picture that is kept: '
+                f'{self.options.min_baseline:g} m are needed (odometry.min_baseline)'
+            )
+        return (
+            f'only {len(self._tracks.here)} corners are followed over enough way, {MIN_CORNERS} '
+            'are needed'
+        )
+
+    def _chosen(self, here: _View) -> list[int]:
+        """The steps to compare this picture with, the most telling first."""
+        tracks = self._tracks
+        known = tracks.notes[np.isfinite(tracks.notes)]
+        level = max(float(np.median(known)), 0.01) if len(known) else 1.0
+        value = []
+        for index, label in enumerate(tracks.labels):
+            way = float(np.linalg.norm(label.pose[:3, 3] - here.pose[:3, 3]))
+            common = int(np.isfinite(tracks.seen[index, :, 0]).sum())
+            usable = way >= self.options.min_baseline and common >= MIN_CORNERS
+            moved = way * level / WAY_SHARE
+            value.append(common * (moved / (1 + moved * moved)) ** 2 if usable else 0.0)
+        order = sorted(range(len(value)), key=lambda index: -value[index])
+        return [index for index in order if value[index] > 0][:PAIRS]
+
+    def _pair(
+        self, index: int, here: _View, rays: np.ndarray
+    ) -> tuple[np.ndarray, ViewPair, np.ndarray]:
+        """Which corners are common to a step and this picture, their motion, their rays there."""
+        seen = self._tracks.seen[index]
+        common = np.isfinite(seen[:, 0])
+        there = self._rays.at(seen[common])
+        motion = _motion(self._tracks.labels[index].pose, here.pose)
+        return (
+            common,
+            corrected_motion(
+                there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px
+            ),
+            there,
+        )
+
+    def _contradiction(self, pair: ViewPair) -> str:
+        """Why the pictures do not move as odometry says, '' if they do."""
+        aside = float(np.hypot(*pair.aside))
+        turned = float(np.linalg.norm(pair.turned))
+        share = float(pair.votes.mean())
+        way = float(np.linalg.norm(pair.way))
+        self._values |= {
+            'baseline': f'{way:.3f} m',
+            'direction error': f'{math.degrees(aside):.1f} deg',
+            'turn error': f'{math.degrees(turned):.2f} deg',
+            'epipolar deviation': f'{pair.deviation_px:.2f} px',
+            'corners that agree': f'{share:.0%}',
+        }
+        if share < MIN_VOTES or pair.deviation_px > MAX_DEVIATION_PX:
+            return (
+                f'the pictures move otherwise than odometry says: only {share:.0%} of the corners '
+                f'agree with a way of {way:.2f} m, to {pair.deviation_px:.1f} pixels'
+            )
+        if aside > MAX_ASIDE_RAD:
+            return (
+                f'the pictures move otherwise than odometry says: {math.degrees(aside):.0f} '
+                f'degrees beside its direction on {way:.2f} m'
+            )
+        if turned > MAX_TURNED_SIGMAS * pair.turn_sigma_rad:
+            return (
+                f'the pictures turn otherwise than odometry says: by {math.degrees(turned):.1f} '
+                f'degrees on {way:.2f} m'
+            )
+        return ''
+
+    def _learn_heading(self, pair: ViewPair, points: int) -> None:
+        if self._tracks.step_due:
+            self._heading.update(pair, points)
+
+    def _fitted(
+        self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float, slip: float,
+        shape: str,
+    ) -> ScaleShift | Refusal:  # fmt: skip
+        height, width = d.shape
+        scale = np.array([width, height]) / np.array(self._rays.size)
+        points = (self._tracks.here + 0.5) * scale - 0.5
+        value, edge = _sampled(d, points)
+        usable = np.isfinite(sigma) & np.isfinite(value)
+        seen = int((inverse[usable] > SEEN_SIGMAS * sigma[usable]).sum())
+        self._values['anchors'] = str(int(usable.sum()))
+        self._values['anchors with parallax'] = str(seen)
+        if seen < MIN_SEEN:
+            return Refusal(
+                f'too little parallax: {seen} of {int(usable.sum())} corners have moved measurably '
+                f'on {way:.2f} m, {MIN_SEEN} are needed'
+            )
+        anchors = Anchors(
+            value[usable], inverse[usable], sigma[usable], edge[usable],
+            self._tracks.here[usable] / self._rays.size[0], _some(d),
+        )  # fmt: skip
+        fit = fit_anchors(anchors, shape)
+        if isinstance(fit, Refusal):
+            return fit
+        self._values['residual'] = f'{fit.residual:.3f} 1/m'
+        return _less_certain(fit, slip)
+
+
+def _less_certain(fit: ScaleShift, share: float) -> ScaleShift:
+    """The same scale, whose metres may all be off together by this share."""
+    ss, st, tt = fit.covariance
+    more = (
+        ss + (share * fit.scale) ** 2,
+        st + share * share * fit.scale * fit.shift,
+        tt + (share * fit.shift) ** 2,
+    )
+    return dataclasses.replace(fit, covariance=more)
+
+
+def _combined(
+    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]],
+    rays: np.ndarray,
+    certainty: np.ndarray,
+    focal_px: float,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both; by which share
+    all of them may be off together.
+    """
+    count = len(rays)
+    weight, mean, square = np.zeros(count), np.zeros(count), np.zeros(count)
+    least = np.full(count, math.inf)
+    most_certain = math.inf
+    for common, pair, there in pairs:
+        inverse, sigma = inverse_depths(there, rays[common], certainty[common], pair, focal_px)
+        good = pair.votes > 0
+        number = np.flatnonzero(common)[good]
+        together = common_share(there, rays[common], certainty[common], pair, focal_px)
+        most_certain = min(most_certain, together)
+        share = 1 / (sigma[good] ** 2 + (together * inverse[good]) ** 2)
+        weight[number] += share
+        mean[number] += share * inverse[good]
+        square[number] += share * inverse[good] ** 2
+        least[number] = np.minimum(least[number], sigma[good])
+    known = weight > 0
+    weight[~known] = 1.0
+    mean /= weight
+    scatter = np.maximum(square - weight * mean * mean, 0)
+    # The errors of one corner in all pairs are mostly those of this picture: not averaged out.
+    sigma = np.maximum(0.8 * least, 1 / np.sqrt(weight))
+    known &= (scatter < AGREE_SIGMAS**2) & (mean > -AGREE_SIGMAS * sigma)
+    return mean, np.where(known, sigma, math.inf), most_certain
+
+
+def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """d at (n, 2) points, and how much it changes around them."""
+    d = d.astype(np.float32, copy=False)
+    around = np.ones((3, 3), np.uint8)
+    spread = cv2.dilate(d, around) - cv2.erode(d, around)
+    return at_points(d, points), at_points(spread, points)
+
+
+def _some(d: np.ndarray) -> np.ndarray:
+    """About `SOME_PIXELS` of the known values of d, evenly from all over the picture, ascending."""
+    step = max(1, math.isqrt(d.size // SOME_PIXELS))
+    some = d[::step, ::step]
+    known = np.sort(some[np.isfinite(some)])
+    return known if known.size else d[np.isfinite(d)]
+
+
+class _HeadingFilter:
+    """The direction of driving as the camera sees it, of many pairs of views."""
+
+    def __init__(self) -> None:
+        self.value: Heading | None = None
+        self._information = np.zeros((2, 2))
+        self._pull = np.zeros(2)
+        self._axis, self._axis_weight = np.zeros(3), 0.0
+        self._points = 0
+
+    def update(self, pair: ViewPair, points: int) -> None:
+        """Take one pair."""
+        turn = cv2.Rodrigues(pair.rotation)[0].ravel()
+        angle = float(np.linalg.norm(turn))
+        if angle > AXIS_RAD:
+            down = turn if turn[1] > 0 else -turn
+            self._axis = HEADING_FORGET * self._axis + down
+            self._axis_weight = HEADING_FORGET * self._axis_weight + angle
+        if angle > STRAIGHT_RAD or np.linalg.eigvalsh(pair.direction_information)[0] <= 0:
+            return
+        # Towards where the camera moved, halfway between both views: robots drive along arcs.
+        half = cv2.Rodrigues(-0.5 * turn)[0]
+        ahead = -(pair.way / np.linalg.norm(pair.way) + _beyond(pair) @ pair.across) @ half.T
+        if not ahead[2] > 0.2:
+            return
+        pitch, yaw = -math.atan2(ahead[1], ahead[2]), math.atan2(ahead[0], ahead[2])
+        spread = np.linalg.inv(pair.direction_information) + np.eye(2) * HEADING_FLOOR_RAD**2
+        # The tangents are turned into down and right; both angles are small enough for that.
+        axes = pair.across[:, [1, 0]] * np.array([1.0, -1.0])
+        information = np.linalg.inv(axes.T @ spread @ axes)
+        self._information = HEADING_FORGET * self._information + information
+        self._pull = HEADING_FORGET * self._pull + information @ (pitch, yaw)
+        self._points += points
+        self.value = self._estimate()
+
+    def _estimate(self) -> Heading:
+        covariance = np.linalg.inv(self._information)
+        pitch, yaw = covariance @ self._pull
+        roll = math.nan
+        if self._axis_weight > AXIS_RAD:
+            roll = math.atan2(self._axis[0], self._axis[1])
+        sigma = math.sqrt(float(np.linalg.eigvalsh(covariance)[-1]))
+        return Heading(float(pitch), float(yaw), sigma, roll, self._points)
+
+
+def _beyond(pair: ViewPair) -> np.ndarray:
+    """What the pictures alone add to the corrected direction, (2,) along `across`."""
+    more = pair.direction_by_pictures - pair.aside
+    return np.clip(more, -0.5, 0.5)
+
+
+class _Rays:
+    """Rays of the reduced pictures of a camera."""
+
+    def __init__(self, camera: CameraModel) -> None:
+        self.size = reduced_size(camera.width, camera.height)
+        self.camera = camera.scaled(*self.size)
+        self.focal_px = math.sqrt(self.camera.fx * self.camera.fy)
+        bent = camera.distortion_model not in ('', 'none')
+        self._grid = self.camera.normalised_grid() if bent else None
+
+    def at(self, pixels: np.ndarray) -> np.ndarray:
+        """Return (n, 3) rays (x', y', 1) of (n, 2) pixels."""
+        rays = np.ones((len(pixels), 3))
+        if self._grid is None:
+            rays[:, 0] = (pixels[:, 0] - self.camera.cx) / self.camera.fx
+            rays[:, 1] = (pixels[:, 1] - self.camera.cy) / self.camera.fy
+        else:
+            rays[:, 0] = at_points(self._grid[0], pixels)
+            rays[:, 1] = at_points(self._grid[1], pixels)
+        return rays
+
+    def pixels(self, before: np.ndarray, after: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Return about where rays `after` are, of the pixels `at` with rays `before`; (n, 2)."""
+        with np.errstate(all='ignore'):
+            moved = after[:, :2] / after[:, 2:] - before[:, :2]
+        return at + moved * np.array([self.camera.fx, self.camera.fy])
+
+
+def _motion(there: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """The transform from the optical frame at `there` to the one at `here`, (4, 4)."""
+    result = np.eye(4)
+    result[:3, :3] = here[:3, :3].T @ there[:3, :3]
+    result[:3, 3] = here[:3, :3].T @ (there[:3, 3] - here[:3, 3])
+    return result
+
+
+def _angle(motion: np.ndarray) -> float:
+    return math.acos(max(-1.0, min(1.0, 0.5 * (float(np.trace(motion[:3, :3])) - 1))))
+
+
+def _rigid(pose: np.ndarray) -> bool:
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        return False
+    axes = pose[:3, :3]
+    return bool(np.abs(axes @ axes.T - np.eye(3)).max() < 1e-3 and np.linalg.det(axes) > 0)
+
+
+def _unusable(stamp_s: float, grey: np.ndarray, d: np.ndarray, camera: CameraModel) -> str:
+    """Why a frame cannot be used at all, '' if it can."""
+    if not math.isfinite(stamp_s):
+        return f'the stamp of the picture is {stamp_s}'
+    if grey.ndim != 2 or grey.dtype != np.uint8 or min(grey.shape) < 48:
+        return f'the picture is {grey.shape} {grey.dtype}: (H, W) uint8 of 48x48 or more is needed'
+    if (camera.width, camera.height) != (grey.shape[1], grey.shape[0]):
+        return (
+            f'the picture is {grey.shape[1]}x{grey.shape[0]}, its calibration for '
+            f'{camera.width}x{camera.height}'
+        )
+    if d.ndim != 2 or min(d.shape) < 2 or d.dtype.kind != 'f':
+        return f'relative inverse depth is {d.shape} {d.dtype}: (h, w) float32 is needed'
+    if not np.isfinite(d).any():
+        return 'the depth has no valid values'
+    return ''

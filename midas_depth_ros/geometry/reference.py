@@ -27,6 +27,11 @@ TOLERANCE, LEAST_TOLERANCE = 0.1, 0.02
 MIN_POINTS, MIN_SHARE = 8, 0.5  # inliers, and their share of the weight
 MIN_SPREAD = 0.3  # largest by smallest 1/Z among the inliers, less 1
 MAX_RESIDUAL = 0.6  # deviation of the inliers, in tolerances
+# How uncertain it is: errors are the same within a region of the picture (this share of its longer
+# side), where the network is off by a share of 1/Z in any case; the farthest thing in view is so
+# far from infinitely far, in 1/m (as 10 m is).
+REGIONS, REGION_OFF, FARTHEST_OFF = 8, 0.05, 0.1
+WORST_CONDITION = 1e12
 VOTES_WITHIN = 1.5  # tolerances: a point farther off has no weight
 
 
@@ -77,7 +82,7 @@ def fit_reference(
     then the scale alone is fitted, and one point is enough. Deterministic. Raises
     `InvalidInverseDepth` for an array of the wrong shape or type.
     """
-    value, inverse, weight = _sampled(checked(d, None), points)
+    value, inverse, weight, region = _sampled(checked(d, None), points)
     fixed = math.isfinite(fixed_shift)
     needed = 1 if fixed else MIN_POINTS
     if len(value) < needed:
@@ -93,8 +98,13 @@ def fit_reference(
     near = np.abs(error) < tolerance
     share = float(weight[near].sum() / weight.sum())
     refusal = _gate(inverse[near], error[near] / tolerance[near], share, needed, fixed)
-    return refusal or ScaleShift(
-        scale, shift, 'reference', share, float(np.sqrt(np.mean(error[near] ** 2))), int(near.sum())
+    if refusal:
+        return refusal
+    trust = weight[near] / tolerance[near] ** 2
+    covariance = _covariance(value[near], inverse[near], error[near], trust, region[near], fixed)
+    residual = float(np.sqrt(np.mean(error[near] ** 2)))
+    return ScaleShift(
+        scale, shift, 'reference', share, residual, int(near.sum()), covariance=covariance
     )
 
 
@@ -112,7 +122,13 @@ def fit_range(d: np.ndarray, points: ReferencePoints) -> ScaleShift | Refusal:
     fit = fit_reference(d - farthest, points, fixed_shift=0.0)
     if isinstance(fit, Refusal):
         return fit
-    return dataclasses.replace(fit, shift=-fit.scale * farthest)
+    # The farthest thing is somewhere: the line turns about the reading, which knows nothing of it.
+    reading = 1 / (fit.scale * float(np.median(points.z)))
+    turn = np.array([-1 / reading, 1 + farthest / reading]) * FARTHEST_OFF
+    by_scale = fit.covariance[0]
+    together = np.outer(turn, turn) + by_scale * np.outer([1, -farthest], [1, -farthest])
+    covariance = float(together[0, 0]), float(together[0, 1]), float(together[1, 1])
+    return dataclasses.replace(fit, shift=-fit.scale * farthest, covariance=covariance)
 
 
 def _gate(
@@ -134,8 +150,38 @@ def _gate(
     return None
 
 
-def _sampled(d: np.ndarray, points: ReferencePoints) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """d, 1/Z and weight of the usable points, float64."""
+def _covariance(
+    value: np.ndarray, inverse: np.ndarray, error: np.ndarray, weight: np.ndarray,
+    region: np.ndarray, fixed: bool,
+) -> tuple[float, float, float]:  # fmt: skip
+    """Return the `ScaleShift.covariance` of a fit of 1/Z on d, by the inliers' deviations.
+
+    Errors are the same within a region and independent between regions (the sandwich with clusters:
+    White 1980, Liang and Zeger 1986); `REGION_OFF` is added, since few points fit any line.
+    """
+    middle = 0.0 if fixed else float(weight @ value / weight.sum())
+    rows = [value - middle] if fixed else [value - middle, np.ones_like(value)]
+    design = np.stack(rows)
+    scatter = (design * weight) @ design.T
+    if not np.linalg.cond(scatter) < WORST_CONDITION:
+        return 0.0, 0.0, 0.0
+    pulls = [
+        np.stack([np.bincount(region, weight * off * row) for row in design])
+        for off in (error, REGION_OFF * inverse)
+    ]
+    bread = np.linalg.inv(scatter)
+    centred = bread @ (pulls[0] @ pulls[0].T + pulls[1] @ pulls[1].T) @ bread
+    if fixed:
+        return float(centred[0, 0]), 0.0, 0.0
+    moved = np.array([[1.0, 0.0], [-middle, 1.0]])
+    matrix = moved @ centred @ moved.T
+    return float(matrix[0, 0]), float(matrix[0, 1]), float(matrix[1, 1])
+
+
+def _sampled(
+    d: np.ndarray, points: ReferencePoints
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """d, 1/Z, weight and number of the region of the usable points; float64, int."""
     height, width = d.shape
     with np.errstate(invalid='ignore'):
         column, row = np.rint(points.u), np.rint(points.v)
@@ -145,7 +191,9 @@ def _sampled(d: np.ndarray, points: ReferencePoints) -> tuple[np.ndarray, np.nda
     column, row = column[usable].astype(int), row[usable].astype(int)
     value = d[row, column].astype(np.float64)
     finite = np.isfinite(value)
-    return value[finite], 1 / points.z[usable][finite], points.weight[usable][finite]
+    side = max(1, max(height, width) // REGIONS)
+    region = (row // side * (width // side + 1) + column // side)[finite]
+    return value[finite], 1 / points.z[usable][finite], points.weight[usable][finite], region
 
 
 def _best_hypothesis(

@@ -38,7 +38,12 @@ class ScaleShift:
 
     def inverse_depth(self, d: np.ndarray) -> np.ndarray:
         """Return 1/Z in 1/m, float32, in the shape of `d`; 0 or less has no depth."""
-        return d.astype(np.float32) * np.float32(self.scale) + np.float32(self.shift)
+        inverse = d.astype(np.float32) * np.float32(self.scale) + np.float32(self.shift)
+        if self.curve:
+            at, on_curve = np.array(self.curve).T
+            inside = (d >= at[0]) & (d <= at[-1])
+            inverse[inside] = np.interp(d[inside], at, on_curve)
+        return inverse
 
     def depth(
         self,
@@ -56,14 +61,34 @@ class ScaleShift:
         `find_obstacles` wants `min_depth_m=0, beyond=math.inf`: what touches the lens is in the
         way, and a cliff shows nothing but what is far.
         """
+        inverse = self.seen_inverse_depth(d)
+        return depth_of_inverse(
+            inverse, min_depth_m=min_depth_m, max_depth_m=max_depth_m, beyond=beyond
+        )
+
+    def seen_inverse_depth(self, d: np.ndarray) -> np.ndarray:
+        """Return `inverse_depth`, but 0 at `far_end`: farther than can be measured."""
         inverse = self.inverse_depth(d)
-        with np.errstate(divide='ignore'):
-            depth = 1 / inverse
-        # NaN is not less than anything: it stays.
-        depth[(inverse < 1 / max_depth_m) | (d <= self.far_end)] = beyond
-        if min_depth_m > 0:
-            depth[inverse > 1 / min_depth_m] = math.nan
-        return depth
+        if self.far_end > -math.inf:
+            inverse[d <= self.far_end] = 0.0
+        return inverse
+
+
+def depth_of_inverse(
+    inverse: np.ndarray,
+    *,
+    min_depth_m: float = DepthImageOptions.min,
+    max_depth_m: float = DepthImageOptions.max,
+    beyond: float = math.nan,
+) -> np.ndarray:
+    """Return Z of 1/Z, (h, w) float32, with the limits of `ScaleShift.depth`."""
+    with np.errstate(divide='ignore'):
+        depth = 1 / inverse
+    # NaN is not less than anything: it stays.
+    depth[inverse < 1 / max_depth_m] = beyond
+    if min_depth_m > 0:
+        depth[inverse > 1 / min_depth_m] = math.nan
+    return depth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +105,18 @@ class Refusal:
 
 JUMP = 0.05  # fits whose depths differ by more than this share are not averaged
 PROBES_PER_M = (1 / 0.5, 1 / 1.0, 1 / 4.0)  # inverse depths at which two fits are compared
+REMEMBERED = 0.2  # of what successive fits differ by: share of the newest
+# A scale that is kept without new fits: 1/Z drifts by a share, and by an amount in 1/m, in a second
+# (`python -m benchmarks.sigma drift`: rendered drives, furnished rooms, embedded model).
+DRIFT_PER_S, SHIFT_DRIFT_PER_S = 0.06, 0.03
 
 
 class ScaleFilter:
     """Takes each frame's fit and returns the scale to use for that frame.
+
+    Its covariance is blended as the scale is: the errors of successive fits are mostly the same
+    ones, which no average removes. Where successive fits differ by more than they claim of
+    themselves, the excess is added; and it grows while a scale is kept without new fits.
 
     time_constant_s: of the smoothing; 0 = none. expiry_s: without an accepted fit for so long there
     is no scale. Two fits whose depths at 0.5 to 4 m differ by more than `JUMP` are not averaged:
@@ -108,6 +141,7 @@ class ScaleFilter:
         self._current: ScaleShift | None = None
         self._accepted_s = self._now_s = -math.inf
         self._steady = True
+        self._innovation = np.zeros(3)
 
     @property
     def age_s(self) -> float:
@@ -126,30 +160,67 @@ class ScaleFilter:
             if self._current is not None and not self._steady:
                 self.reason += '; the scale changes from frame to frame, so none is kept'
                 return None
-            return self._current
+            return self._grown()
         self.reason = ''
         elapsed = stamp_s - self._accepted_s
         self._accepted_s = stamp_s
         if self._current is None:
-            self._current, self._steady = fit, True
+            self._current, self._steady, self._innovation = fit, True, np.zeros(3)
         elif self.jump_between(self._current, fit) > JUMP:
-            self._current, self._steady = fit, False
+            self._current, self._steady, self._innovation = fit, False, np.zeros(3)
         else:
             self._current, self._steady = self._blended(self._current, fit, elapsed), True
-        return self._current
+        return self._grown()
 
     def _blended(self, old: ScaleShift, new: ScaleShift, elapsed_s: float) -> ScaleShift:
         if self.time_constant_s <= 0:
             return new
+        by_scale, by_shift = new.scale - old.scale, new.shift - old.shift
+        differ = np.array([by_scale * by_scale, by_scale * by_shift, by_shift * by_shift])
+        self._innovation += REMEMBERED * (differ - self._innovation)
         share = -math.expm1(-elapsed_s / self.time_constant_s)
+        before, now = np.array(old.covariance), np.array(new.covariance)
+        blended = before + share * (now - before)
         return dataclasses.replace(
             new,
-            scale=old.scale + share * (new.scale - old.scale),
-            shift=old.shift + share * (new.shift - old.shift),
+            scale=old.scale + share * by_scale,
+            shift=old.shift + share * by_shift,
+            covariance=(float(blended[0]), float(blended[1]), float(blended[2])),
         )
+
+    def _grown(self) -> ScaleShift | None:
+        """The current scale with all that makes it less certain than its fits claim."""
+        scale = self._current
+        if scale is None:
+            return None
+        kept_s = self._now_s - self._accepted_s
+        drift = np.array([scale.scale**2, scale.scale * scale.shift, scale.shift**2])
+        drift = drift * DRIFT_PER_S**2 + np.array([0.0, 0.0, SHIFT_DRIFT_PER_S**2])
+        added = kept_s**2 * drift + self._excess(scale) * self._innovation
+        if not added.any():
+            return scale
+        whole = np.array(scale.covariance) + added
+        return dataclasses.replace(
+            scale, covariance=(float(whole[0]), float(whole[1]), float(whole[2]))
+        )
+
+    def _excess(self, scale: ScaleShift) -> float:
+        """The share of the innovation that the fits do not claim of themselves, 0 to 1."""
+        claimed, found = (
+            sum(
+                max((c[0] * d + 2 * c[1]) * d + c[2], 0.0) / probe**2
+                for probe, d in _probes(scale)
+            )
+            for c in (scale.covariance, self._innovation)
+        )  # fmt: skip
+        return max(0.0, 1 - claimed / found) if found > 0 else 0.0
 
     @staticmethod
     def jump_between(old: ScaleShift, new: ScaleShift) -> float:
         """Return by what share the depths of `old` and `new` differ at most, at 0.5 to 4 m."""
-        probes = ((probe, (probe - new.shift) / new.scale) for probe in PROBES_PER_M)
-        return max(abs((old.scale * d + old.shift) / probe - 1) for probe, d in probes)
+        return max(abs((old.scale * d + old.shift) / probe - 1) for probe, d in _probes(new))
+
+
+def _probes(scale: ScaleShift) -> list[tuple[float, float]]:
+    """1/Z and d of the places at which scales are compared."""
+    return [(probe, (probe - scale.shift) / scale.scale) for probe in PROBES_PER_M]

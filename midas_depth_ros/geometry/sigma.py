@@ -1,12 +1,175 @@
-"""How far each metre can be believed: a standard deviation of 1/Z for every pixel."""
+"""How far each metre can be believed: a standard deviation of 1/Z for every pixel.
+
+In: relative inverse depth, its scale and shift with their covariance, and where the floor is. Out:
+the standard deviation of 1/Z, of which that of Z follows. It is a sum of independent variances:
+
+    the fit      of scale and shift, by `ScaleShift.covariance`
+    the floor    how much what counts as floor deviates from it
+    standing     what stands out of the floor, by its distance from it: a network is most certain of
+                 the floor, and flattens what stands on it
+    the foot     what stands on the floor is as far away as its foot: how far the network is off
+                 that, in the pixel and in the whole picture
+    an edge      a pixel near it could belong to either side
+    behind       nothing is seen through the floor: what seems to be behind it is off by that much
+
+How much each weighs was chosen on rendered places, through the embedded model
+(`benchmarks/sigma.py` says which, and measures on others).
+"""
 
 from __future__ import annotations
 
+import dataclasses
+
+import cv2
 import numpy as np
 
+from midas_depth_ros.geometry.fitting import Grid
+from midas_depth_ros.geometry.ground_plane import floor_of
+from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.scale import ScaleShift
 
+# The variance of 1/Z is the sum of these times `doubts`.
+WEIGHTS = {
+    'fit': 1.0,
+    'floor': 0.05,
+    'standing': 0.0038,
+    'uneven': 0.13,
+    'footless': 0.325,
+    'foot': 0.084,
+    'edge': 4.0,
+    'behind': 0.85,
+}
+FINEST = 2  # pixels: sigma is computed at half of the size, and less below twice `LEAST_SIDE`
+LEAST_SIDE = 32
+EDGE_PX, AROUND = 1.5, 9  # of the smaller picture: what is finer is edge, and how far it reaches
+NO_FOOT = 0.5  # share of 1/Z by which the foot counts as missed where it is not in view
+NO_FLOOR = 0.25  # the same for the whole picture where the floor is not known
+FARTHEST = 1 / 20  # 1/m: what is farther away does not tell how well a picture is understood
 
-def inverse_depth_sigma(d: np.ndarray, scale: ScaleShift) -> np.ndarray:
-    """Return the standard deviation of 1/Z in 1/m, (h, w) float32, of relative inverse depth."""
-    return np.full(d.shape, scale.residual, np.float32)
+
+@dataclasses.dataclass(frozen=True)
+class FloorRays:
+    """What a mount says of every pixel, (h, w) float32: 1/Z of the floor there, and metres ahead
+    along the floor per metre of Z.
+    """
+
+    ground: np.ndarray
+    ahead: np.ndarray
+
+    @classmethod
+    def of(cls, grid: Grid, mount: CameraMount) -> FloorRays:
+        """Return those of a camera: `CameraModel.normalised_grid` and its mount."""
+        across, down, forward = mount.body_axes()[0].astype(np.float32)
+        ahead = across * grid[0] + (down * grid[1] + forward)
+        return cls(mount.ground_inverse_depth(grid), ahead)
+
+
+def inverse_depth_sigma(
+    d: np.ndarray,
+    scale: ScaleShift,
+    *,
+    inverse: np.ndarray | None = None,
+    grid: Grid | None = None,
+    mount: CameraMount | None = None,
+) -> np.ndarray:
+    """Return the standard deviation of 1/Z in 1/m, (h, w) float32, of relative inverse depth.
+
+    d: (h, w) float32, NaN unknown, as is the result there. inverse: `scale.inverse_depth(d)`, if it
+    is at hand. grid, mount: `CameraModel.normalised_grid(w, h)` and where the camera is, to know
+    what is floor; without them all is as uncertain as what stands on it.
+    """
+    inverse = scale.inverse_depth(d) if inverse is None else inverse
+    known = np.isfinite(inverse)
+    whole = bool(known.all())
+    d, inverse = d.astype(np.float32, copy=False), inverse.astype(np.float32, copy=False)
+    if not whole:
+        d, inverse = _filled(d, known), _filled(inverse, known)
+    height, width = d.shape
+    step = FINEST if min(height, width) >= FINEST * LEAST_SIDE else 1
+    size = width // step, height // step
+    small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (d, inverse)]
+    rays = None
+    if mount is not None and grid is not None:
+        x, y = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in grid)
+        rays = FloorRays.of((x, y), mount)
+    variance = sum(
+        WEIGHTS[name] * each for name, each in doubts(small[0], small[1], scale, rays).items()
+    )
+    sigma = cv2.resize(np.sqrt(variance), (width, height), interpolation=cv2.INTER_LINEAR)
+    return sigma if whole else np.where(known, sigma, np.float32(np.nan))
+
+
+def doubts(
+    d: np.ndarray, inverse: np.ndarray, scale: ScaleShift, rays: FloorRays | None
+) -> dict[str, np.ndarray]:
+    """Return the variances of 1/Z before they are weighted, each (h, w) float32 in 1/m^2.
+
+    d, inverse: (h, w) float32 relative inverse depth and 1/Z, without NaN.
+    """
+    by_scale, both, by_shift = (np.float32(each) for each in scale.covariance)
+    fit = np.maximum((by_scale * d + 2 * both) * d + by_shift, 0)
+    ground = np.zeros_like(inverse) if rays is None else np.maximum(np.nan_to_num(rays.ground), 0)
+    off = inverse - ground
+    standing = np.maximum(off, 0)
+    size = np.maximum(inverse, 0)
+    missed, overall = _missed_foot(inverse, size, rays)
+    residual = np.float32(scale.residual)
+    return {
+        'fit': fit,
+        'floor': np.full_like(fit, residual**2),
+        'standing': standing * size,
+        'uneven': standing * residual,
+        'footless': standing * size * overall**2,
+        'foot': missed**2,
+        'edge': _edges(inverse),
+        'behind': np.minimum(off, 0) ** 2,
+    }
+
+
+def depth_sigma(depth_z: np.ndarray, inverse_sigma: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of Z in metres, (h, w) float32, of that of 1/Z; NaN where Z is
+    NaN.
+    """
+    return np.asarray(depth_z * depth_z * inverse_sigma, np.float32)
+
+
+def _missed_foot(
+    inverse: np.ndarray, size: np.ndarray, rays: FloorRays | None
+) -> tuple[np.ndarray, np.float32]:
+    """By how much 1/Z is off that of a wall upon the nearest floor below, 1/m, and its mean share.
+
+    0 on the floor.
+    """
+    if rays is None:
+        return np.zeros_like(inverse), np.float32(NO_FLOOR)
+    floor = floor_of(inverse, rays.ground)
+    height, width = inverse.shape
+    rows = np.where(floor, np.arange(height, dtype=np.int16)[:, None], np.int16(height))
+    below = np.minimum.accumulate(rows[::-1], axis=0)[::-1]
+    in_view = below < height
+    foot = np.minimum(below, height - 1), np.arange(width)[None, :]
+    # What is as far ahead as its foot, along the floor, has that share of the foot's 1/Z.
+    with np.errstate(invalid='ignore', divide='ignore'):
+        wall = rays.ahead * (rays.ground / rays.ahead)[foot]
+    missed = np.where(in_view, np.abs(inverse - wall), np.float32(NO_FOOT) * size)
+    missed = np.where(floor | ~np.isfinite(missed), np.float32(0), missed)
+    judged = ~floor & (size > FARTHEST)
+    if not judged.any():
+        return missed, np.float32(0)
+    return missed, np.minimum(missed[judged] / size[judged], np.float32(NO_FOOT)).mean()
+
+
+def _edges(inverse: np.ndarray) -> np.ndarray:
+    """The local variance of what is finer than `EDGE_PX`."""
+    fine = inverse - cv2.GaussianBlur(inverse, (0, 0), EDGE_PX)
+    return np.maximum(cv2.blur(fine * fine, (AROUND, AROUND)), 0)
+
+
+def _filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The values with what is not known taken from around it, so that its border is no edge."""
+    side = 2 * (min(values.shape) // 8) + 1
+    weight = cv2.blur(known.astype(np.float32), (side, side))
+    mean = float(values[known].mean()) if known.any() else 0.0
+    held = np.where(known, values, np.float32(0)).astype(np.float32)
+    around = cv2.blur(held, (side, side)) + np.float32(1e-3 * mean)
+    return np.where(known, values, around / (weight + np.float32(1e-3))).astype(np.float32)

@@ -175,6 +175,18 @@ def picture_reduced(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[n
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def grey_reduced(rgb: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Return (h, w) uint8 grey of (H, W, 3) RGB, shrunk by area averaging to at most `width`."""
+    if rgb.shape[1] > width:
+        rgb = picture_reduced(rgb, (max(1, round(rgb.shape[0] * width / rgb.shape[1])), width))
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def grey_of(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return (h, w) uint8 grey of (H, W, 3) RGB, resized by area averaging to (h, w) = `shape`."""
+    return np.asarray(cv2.cvtColor(picture_reduced(rgb, shape), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
 def millimetres_of(depth_z: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Convert (H, W) float32 metres to whole millimetres; 0 for NaN, infinity and above 65535."""
     millimetres = np.rint(np.nan_to_num(depth_z, nan=0.0, posinf=0.0) * MILLIMETRES)

@@ -190,6 +190,12 @@ class OdometryOptions(Options):
         maximum=10.0,
     )
 
+    def conflict(self) -> str:
+        """Return why these values contradict each other, '' if they do not."""
+        if not (self.topic and self.fixed_frame):
+            return ''
+        return 'odometry.topic and odometry.fixed_frame are both set: leave one of them empty'
+
 
 @dataclasses.dataclass(frozen=True)
 class FusionOptions(Options):
@@ -216,6 +222,19 @@ class SigmaOptions(Options):
         'in scan, seen_free and proximity.',
         minimum=0.01,
         maximum=1.0,
+    )
+    pitch: float = live_parameter(
+        0.009,
+        'How exactly camera_pitch is known (1 sigma; half a degree, as by a level).',
+        unit='rad',
+        minimum=0.0,
+        maximum=0.2,
+    )
+    height: float = live_parameter(
+        0.02,
+        'How exactly camera_height is known, as a share of it (1 sigma; as by a ruler).',
+        minimum=0.0,
+        maximum=0.5,
     )
 
 

@@ -23,8 +23,9 @@ class RobotSettings(Options):
     world: str = parameter(
         'plain',
         'plain = bare rooms and corridors with boxes, poles and pillars; furnished = a room like '
-        'those that the embedded model was trained on, which takes longer to render.',
-        choices=('plain', 'furnished'),
+        'those that the embedded model was trained on, which takes longer to render; uneven = '
+        'rooms with a platform: ramps, steps up and edges down.',
+        choices=('plain', 'furnished', 'uneven'),
     )
     radius: float = parameter(
         0.18, 'Radius of the robot, which is a disc.', unit='m', minimum=0.02, maximum=0.4
@@ -82,6 +83,44 @@ class RobotSettings(Options):
     odometry_frame: str = parameter('odom', 'Frame of odom.', check=check_required_frame_id)
     base_frame: str = parameter(
         'base_link', 'Frame of the robot, x forward.', check=check_required_frame_id
+    )
+    odometry_bias: float = parameter(
+        0.0,
+        'Share by which odom reports a longer way than the wheels rolled, as with wheels of '
+        'another radius than is thought.',
+        minimum=-0.5,
+        maximum=0.5,
+    )
+    odometry_noise: float = parameter(
+        0.0,
+        'Standard deviation of the error that odom gathers over 1 m of way (in m) and 1 rad of '
+        'turning (in rad); it grows with their root.',
+        minimum=0.0,
+        maximum=1.0,
+    )
+    turn_bias: float = parameter(
+        0.0, 'Share by which odom reports more turning.', minimum=-0.5, maximum=0.5
+    )
+    slip: float = parameter(
+        0.0,
+        'Share by which the wheels roll farther than the robot moves over the ground: odom reports '
+        'so much more.',
+        minimum=-0.5,
+        maximum=2.0,
+    )
+    slip_stretch: float = parameter(
+        0.0,
+        'The wheels slip in every second stretch of this length; 0 = always.',
+        unit='m',
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    spin: str = parameter(
+        'none',
+        'When wheels turn on the spot, and odom reports motion where there is none: none; blocked '
+        '= when the robot is held by what it ran into; patches = also on smooth patches, after '
+        '2 m on average and for about 1 s.',
+        choices=('none', 'blocked', 'patches'),
     )
     scan_beams: int = parameter(
         360, 'Beams of ground_truth/scan, all around.', minimum=2, maximum=10_000

@@ -11,6 +11,7 @@ from midas_depth_ros.sim.robot.robot import (
     RobotModel,
     World,
 )
+from midas_depth_ros.sim.robot.uneven_world import UnevenWorld, uneven_world
 from midas_depth_ros.sim.scene.render import Rendering, render
 from midas_depth_ros.sim.scene.scene import (
     Box,
@@ -21,11 +22,13 @@ from midas_depth_ros.sim.scene.scene import (
     Scene,
     SceneError,
     Sphere,
+    Wedge,
 )
 
 WORLDS: dict[str, Callable[[int], World]] = {
     'plain': plain_world,
     'furnished': furnished_world,
+    'uneven': uneven_world,
 }
 
 __all__ = [
@@ -44,9 +47,12 @@ __all__ = [
     'Scene',
     'SceneError',
     'Sphere',
+    'UnevenWorld',
+    'Wedge',
     'World',
     'furnished_world',
     'moving_scene',
     'plain_world',
     'render',
+    'uneven_world',
 ]

@@ -3,7 +3,13 @@
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.views.drawing import ViewError
 from midas_depth_ros.views.guided import enlarge_along_edges
-from midas_depth_ros.views.heatmap import COLORMAPS, Heatmap, colour_table, metric_heatmap
+from midas_depth_ros.views.heatmap import (
+    COLORMAPS,
+    Heatmap,
+    InverseScale,
+    colour_table,
+    metric_heatmap,
+)
 from midas_depth_ros.views.pictures import (
     contact_sheet,
     encode_animation,
@@ -15,6 +21,7 @@ __all__ = [
     'COLORMAPS',
     'Heatmap',
     'HeatmapOptions',
+    'InverseScale',
     'ViewError',
     'colour_table',
     'contact_sheet',

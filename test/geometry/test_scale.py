@@ -87,7 +87,8 @@ def test_a_scale_that_jumps_from_frame_to_frame_is_of_no_use_to_the_next():
     assert 'changes from frame to frame' in smooth.reason
     steady = smooth.update(0.3, ScaleShift(2.01, 0.3))
     assert steady.scale == pytest.approx(2.0, abs=0.02)
-    assert smooth.update(0.4, NO) == steady
+    kept = smooth.update(0.4, NO)
+    assert (kept.scale, kept.shift) == (steady.scale, steady.shift)
 
 
 def test_before_the_first_fit_there_is_none():
@@ -117,3 +118,61 @@ def test_reset_forgets():
     smooth.update(0.0, ScaleShift(1.0, 0.0))
     smooth.reset()
     assert smooth.update(0.1, NO) is None
+
+
+# --- How certain a scale is.
+
+
+def deviation(scale, probe):
+    """The standard deviation of 1/Z where it is `probe`."""
+    d = (probe - scale.shift) / scale.scale
+    by_scale, both, by_shift = scale.covariance
+    return math.sqrt(by_scale * d * d + 2 * both * d + by_shift)
+
+
+CLAIMED = (1e-4, 0.0, 1e-4)
+
+
+def test_a_kept_scale_becomes_less_certain_and_a_new_fit_makes_it_certain_again():
+    smooth = ScaleFilter(expiry_s=2.0)
+    fresh = smooth.update(0.0, ScaleShift(2.0, 0.1, covariance=CLAIMED))
+    assert fresh.covariance == CLAIMED
+    kept = [smooth.update(stamp, NO) for stamp in (0.2, 0.6, 1.8)]
+    deviations = [deviation(each, 1.0) for each in (fresh, *kept)]
+    assert deviations == sorted(deviations)
+    assert deviations[-1] > 3 * deviations[0]
+    again = smooth.update(1.9, ScaleShift(2.0, 0.1, covariance=CLAIMED))
+    assert again.covariance == pytest.approx(CLAIMED)
+
+
+def test_averaging_never_claims_more_than_the_fits_do():
+    smooth = ScaleFilter(time_constant_s=0.5)
+    for i in range(50):
+        found = smooth.update(0.1 * i, ScaleShift(2.0, 0.1, covariance=CLAIMED))
+    assert found.covariance == pytest.approx(CLAIMED)
+    less = tuple(4 * each for each in CLAIMED)
+    for i in range(50, 60):
+        found = smooth.update(0.1 * i, ScaleShift(2.0, 0.1, covariance=less))
+    assert CLAIMED[0] < found.covariance[0] < less[0]
+
+
+@pytest.mark.parametrize('scatter', [0.0, 0.01, 0.02])
+def test_fits_that_differ_by_more_than_they_claim_are_less_certain(scatter):
+    rng = np.random.default_rng(0)
+    smooth = ScaleFilter(time_constant_s=0.5)
+    claimed = (1e-8, 0.0, 1e-8)
+    found = []
+    for i in range(300):
+        scale = 1 + min(max(scatter * rng.standard_normal(), -0.023), 0.023)
+        found.append(smooth.update(0.1 * i, ScaleShift(scale, 0.0, covariance=claimed)))
+    deviations = np.array([deviation(each, 1.0) for each in found[100:]])
+    errors = np.array([each.scale - 1 for each in found[100:]])
+    assert np.median(deviations) == pytest.approx(scatter, rel=0.5, abs=2e-4)
+    assert (np.abs(errors) < 2 * deviations).mean() > 0.9
+
+
+def test_a_curve_is_followed_and_its_line_outside():
+    scale = ScaleShift(1.0, 0.0, curve=((1.0, 1.0), (2.0, 3.0)))
+    d = np.array([[0.5, 1.0, 1.5, 2.0, 4.0]], np.float32)
+    np.testing.assert_allclose(scale.inverse_depth(d), [[0.5, 1.0, 2.0, 3.0, 4.0]])
+    np.testing.assert_allclose(scale.depth(d), 1 / np.array([[0.5, 1.0, 2.0, 3.0, 4.0]]), rtol=1e-6)

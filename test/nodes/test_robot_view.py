@@ -117,6 +117,30 @@ def test_cmd_vel_drives_it_and_silence_stops_it(ros: Ros) -> None:
     assert ahead > 0.03
 
 
+def test_wheels_that_slip_report_more_than_the_ground_truth(ros: Ros) -> None:
+    odometry, truth = ros.collect(Odometry, '/odom'), ros.collect(Odometry, '/ground_truth/odom')
+    make(ros, **{'robot.slip': 0.2, 'robot.odometry_noise': 0.01, 'robot.odometry_rate': 40.0})
+    publisher = ros.publisher(Twist, '/cmd_vel')
+
+    def far() -> bool:
+        return bool(truth) and math.dist(place(truth[-1])[:2], START[:2]) > 0.2
+
+    send(ros, publisher, twist(0.4), far, '20 cm of way')
+    said = {stamp_ns(each.header): each for each in odometry}
+    both = [(said[stamp_ns(each.header)], each) for each in truth if stamp_ns(each.header) in said]
+    reported, true = both[-1]
+    ways = [math.dist(place(each)[:2], START[:2]) for each in (reported, true)]
+    assert ways[0] == pytest.approx(1.2 * ways[1], abs=0.02)
+    assert ways[0] > 1.1 * ways[1]
+    assert reported.twist.twist.linear.x == pytest.approx(1.2 * true.twist.twist.linear.x)
+    assert (true.header.frame_id, true.child_frame_id) == ('odom', 'base_link')
+    variance = np.diag(np.reshape(reported.pose.covariance, (6, 6)))
+    assert variance[0] == pytest.approx(1e-6 + 1e-4 * ways[0], rel=0.2)
+    assert (variance[2:5] > 1e3).all(), 'wheels measure neither height nor tilt'
+    gaps = np.diff([stamp_ns(each.header) for each in odometry]) / 1e9
+    assert np.median(gaps) == pytest.approx(1 / 40, rel=0.3)
+
+
 def tally(arrays: list[DiagnosticArray]) -> dict[str, str]:
     return read(arrays[-1].status[0]) if arrays else {}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nav_msgs.msg import Odometry
 from ros_helpers import Ros, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -70,6 +71,33 @@ def test_the_scene_repeats_and_large_stamps_lose_nothing() -> None:
     np.testing.assert_array_equal(
         picture_at(1_234_567_891, settings), picture_at(late + 1_234_567_891, settings)
     )
+
+
+@pytest.mark.parametrize('slip', [0.0, 0.2])
+def test_odometry_of_the_moving_scene_is_its_path(ros: Ros, slip: float) -> None:
+    odometry = ros.collect(Odometry, '/base/odom')
+    ros.make_node(
+        SyntheticCamera,
+        parameters={**SMALL, 'seed': 3, 'robot.slip': slip},
+        cli_args=['--ros-args', '-r', 'odom:=base/odom'],
+    )
+    ros.spin_until(lambda: len(odometry) >= 30, what='odometry')
+    scene, first = moving_scene(3), odometry[0]
+    begin = scene.pose_at(stamp_ns(first.header) % round(scene.period_s * 1e9) / 1e9)
+    for message in odometry[1:30]:
+        assert (message.header.frame_id, message.child_frame_id) == ('odom', 'base_link')
+        passed_s = (stamp_ns(message.header) - stamp_ns(first.header)) / 1e9
+        begin_s = stamp_ns(first.header) % round(scene.period_s * 1e9) / 1e9
+        true = scene.way_at(begin_s + passed_s)
+        gone = math.dist((true.x_m, true.y_m), (begin.x_m, begin.y_m))
+        place, start = message.pose.pose.position, first.pose.pose.position
+        said = math.dist((place.x, place.y), (start.x, start.y))
+        assert said == pytest.approx((1 + slip) * gone, abs=2e-4)
+        turned = 2 * math.atan2(message.pose.pose.orientation.z, message.pose.pose.orientation.w)
+        assert math.remainder(turned - true.yaw_rad, math.tau) == pytest.approx(0.0, abs=1e-4)
+        assert message.twist.twist.linear.x == pytest.approx(0.6 * (1 + slip), rel=0.2)
+    gaps = np.diff([stamp_ns(each.header) for each in odometry]) / 1e9
+    assert np.median(gaps) <= 1 / 20
 
 
 @pytest.mark.parametrize('scene', ['moving', 'robot'])

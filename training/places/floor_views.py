@@ -46,12 +46,19 @@ def random_camera(
 
 def room_view(rng: np.random.Generator, height_m: float | None = None) -> RandomView:
     """A room with a few boxes and poles, 0.5 m away and more."""
+    return _rendered('room', *random_room(rng, height_m))
+
+
+def random_room(
+    rng: np.random.Generator, height_m: float | None = None
+) -> tuple[Scene, CameraModel, Pose]:
+    """The scene of `room_view`, its camera, and where that is."""
     camera, pose = random_camera(rng, height_m)
     pose = dataclasses.replace(pose, yaw_rad=rng.uniform(-0.6, 0.6))
     half, ahead = rng.uniform(1.0, 5), rng.uniform(2.5, 12)
     room = Room(-half, ahead, -half, half, max(2.4, pose.z_m + 1))
     solids = [_solid(rng, camera, pose, room) for _ in range(rng.integers(0, 6))]
-    return _rendered('room', Scene(room=room, solids=tuple(solids)), camera, pose)
+    return Scene(room=room, solids=tuple(solids)), camera, pose
 
 
 def _rendered(kind: str, scene: Scene, camera: CameraModel, pose: Pose) -> RandomView:

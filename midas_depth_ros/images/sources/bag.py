@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableS
 from midas_depth_ros.images.message_bytes import stamp_ns
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.pictures import Frame, Source, Warn
+from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.options.text import printable
 
 IMAGE = 'sensor_msgs/msg/Image'
@@ -306,3 +307,26 @@ def _distinct(cameras: list[BagCamera]) -> list[BagCamera]:
 def _listed(topics: Mapping[str, str]) -> str:
     listed = ', '.join(f'{name} ({kind})' for name, kind in sorted(topics.items()))
     return f'its topics are: {listed or "none"}'
+
+
+# --- The messages of a bag, for who processes all of them.
+
+
+def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> Iterator[Recorded]:
+    """Yield messages until the bag cannot be read any more, which is reported."""
+    try:
+        yield from messages
+    except SourceError as error:
+        fail(str(error))
+
+
+def in_order(
+    source: BagMessages, cameras: Iterable[BagCamera], topics: Collection[str]
+) -> Iterator[Recorded]:
+    """Yield the messages of these topics as recorded, after the first camera_info of each camera.
+
+    A driver publishes it with the image; which of them is recorded first is arbitrary.
+    """
+    infos = [first for camera in cameras if camera.info and (first := source.first(camera.info))]
+    yield from infos
+    yield from source.read(topics)

@@ -74,14 +74,15 @@ class DriveNode(Node):
         )
 
     def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> DriveOutcome:
-        """Put the robot into a world, and drive until the first collision at most."""
+        """Put the robot into a world, and drive until the first collision or fall at most."""
         self._enter_world(seed)
         self.wait(SETTLE_S)
         commander = Commander(seed, speed_m_s, seconds)
         velocity = self._velocities[avoiding]
         begin = time.monotonic()
         while (done := time.monotonic() - begin) < seconds:
-            if self.outcome().collisions:
+            outcome = self.outcome()
+            if outcome.collisions or outcome.falls:
                 break
             speed, turn = commander.command(done)
             velocity.publish(_twist(speed, turn))
@@ -100,6 +101,7 @@ class DriveNode(Node):
             int(values['stops']),
             float(values['min_clearance_m']),
             float(values['seconds']),
+            int(values['falls']),
         )
 
     def wait(self, seconds: float) -> None:

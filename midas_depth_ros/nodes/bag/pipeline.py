@@ -25,6 +25,7 @@ from midas_depth_ros.nodes.depth import output
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.frame_scale import check_source
 from midas_depth_ros.nodes.depth.metric_sources import TfMount
+from midas_depth_ros.nodes.depth.odometry_input import OdometryInput
 from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.messages import time_message
@@ -225,9 +226,14 @@ class RecordedCamera(Camera):
     """A camera of a recording: all its frames are wanted."""
 
     def __init__(
-        self, node: Node, camera: BagCamera, estimator: DepthEstimator, tf: TfMount | None
+        self,
+        node: Node,
+        camera: BagCamera,
+        estimator: DepthEstimator,
+        tf: TfMount | None,
+        odometry: OdometryInput,
     ) -> None:
-        super().__init__(node, camera.name, estimator, tf, camera.transport)
+        super().__init__(node, camera.name, estimator, tf, camera.transport, odometry)
         self.input = RecordedInput(node, self, camera.transport)
 
     def wanted(self) -> bool:
@@ -287,13 +293,14 @@ class BagPipeline:
         boundary.disable_log(node)
         self._pending = PendingFrames()
         tf = TfMount(node) if settings.mount_from_tf else None
+        odometry = OdometryInput(node, tf)
         self._cameras: dict[str, Camera] = {}
         self.camera_counts = [CameraCounts(camera) for camera in cameras]
         self._counts_by_topic = {each.camera.image: each for each in self.camera_counts}
         # Topic of the bag -> the topic that the node subscribes to, as by remapping.
         self._node_topics: dict[str, str] = {}
         for camera in cameras:
-            made = RecordedCamera(node, camera, estimator, tf)
+            made = RecordedCamera(node, camera, estimator, tf, odometry)
             self._cameras[camera.name] = made
             made.input.open(cast(FrameExchange, self._pending))
             self._node_topics[camera.image] = made.input.topic

@@ -1,7 +1,8 @@
 """What is known of a camera: its intrinsics from camera_info, and how it is mounted on request.
 
 `CameraCalibration` listens to camera_info and gives the camera model of a picture. The service
-`~/calibrate_pitch` lets every camera watch a flat floor and answers with mount parameters.
+`~/calibrate_pitch` lets every camera watch a flat floor, or the way that the robot drives, and
+answers with mount parameters.
 """
 
 from __future__ import annotations
@@ -23,12 +24,17 @@ from midas_depth_ros.geometry import (
     UNCALIBRATED,
     CameraModel,
     CameraModelError,
+    DrivenMount,
     MetricFrame,
+    MotionReset,
     MountEstimate,
     Refusal,
     estimate_mount,
     median_estimate,
 )
+from midas_depth_ros.images.message_bytes import grey_reduced
+from midas_depth_ros.nodes.depth.metric_sources import TRACKED_WIDTH, Mounting
+from midas_depth_ros.nodes.depth.odometry_input import CameraMotion
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 
 if TYPE_CHECKING:
@@ -191,19 +197,27 @@ def content_of(info: CameraInfo) -> list[Any]:
     return [value.tobytes() if hasattr(value, 'tobytes') else value for value in values]
 
 
-# --- ~/calibrate_pitch: watches a flat floor for some frames and estimates the mount.
+# --- ~/calibrate_pitch: watches a flat floor for some frames and estimates the mount. Where the
+# robot drives, its way tells more: the picture flows from where it goes.
 
 FRAMES = 30
 MOST_STRAY_RAD = math.radians(1.0)
 TIMEOUT_S = 30.0
 POLL_PERIOD_S = 0.1
+ASIDE_RAD = math.radians(2.0)  # of the way, from which on camera_yaw is worth a word
 
 
 class MountCalibration:
-    """Collects mount estimates of one camera while it runs. Thread-safe."""
+    """Collects what the frames of one camera say of its mount, while it runs. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, mounting: Mounting | None = None, motion: CameraMotion | None = None
+    ) -> None:
+        """mounting, motion: of the camera; without them the floor alone is watched."""
         self._lock = threading.Lock()
+        self._mounting = mounting
+        self._motion = motion
+        self._driven: DrivenMount | None = None
         self._estimates: list[MountEstimate] = []
         self._refusals: collections.Counter[str] = collections.Counter()
         self._frames = 0
@@ -214,6 +228,9 @@ class MountCalibration:
         with self._lock:
             self._estimates, self._frames = [], 0
             self._refusals.clear()
+            self._driven = None
+            if self._motion is not None and self._motion.given and self._mounting is not None:
+                self._driven = DrivenMount(self._mounting.pitch_rad)
             self.running = True
 
     def stop(self) -> None:
@@ -222,8 +239,11 @@ class MountCalibration:
 
     @property
     def done(self) -> bool:
-        """Whether enough frames were seen."""
-        return self._frames >= FRAMES
+        """Whether enough frames were seen; of a robot that drives, enough way."""
+        with self._lock:
+            if self._driven is not None and self._driven.drives:
+                return self._driven.done
+            return self._frames >= FRAMES
 
     def add(self, view: FrameView, metric: MetricFrame | None) -> None:
         """Use one frame; ignored while not running."""
@@ -231,11 +251,29 @@ class MountCalibration:
             return
         with self._lock:
             self._frames += 1
+            self._watch_the_way(view)
             estimate = self._estimate(view, metric)
             if isinstance(estimate, Refusal):
                 self._refusals[estimate.reason] += 1
             else:
                 self._estimates.append(estimate)
+
+    def _watch_the_way(self, view: FrameView) -> None:
+        """Let the frame say how the camera is mounted against the motion."""
+        driven, motion = self._driven, self._motion
+        if driven is None or motion is None or view.camera is None or view.grid is None:
+            return
+        if view.frame.mixed or view.blind:
+            return
+        pose = view.pose  # what began anew has been found out by asking for it
+        if not isinstance(pose, MotionReset):
+            assumed_rad = driven.assumed_pitch_rad
+            pose = motion.assuming(view.frame.stamp_ns, view.header.frame_id, assumed_rad)
+        if pose is None:
+            return
+        grey = grey_reduced(view.rgb, TRACKED_WIDTH)
+        camera = view.camera.scaled(grey.shape[1], grey.shape[0])
+        driven.add(view.stamp_s, grey, view.inverse_depth, view.grid, camera, pose)
 
     @staticmethod
     def _estimate(view: FrameView, metric: MetricFrame | None) -> MountEstimate | Refusal:
@@ -250,8 +288,51 @@ class MountCalibration:
     def result(self) -> tuple[bool, str]:
         """Whether the mount could be estimated, and the sentence for the user."""
         with self._lock:
-            estimates, frames = list(self._estimates), self._frames
-            refusal = next(iter(self._refusals.most_common(1)), ('no frame came', 0))[0]
+            driven = self._driven
+            if driven is not None and driven.drives:
+                return self._by_driving(driven)
+            good, text = self._by_floor()
+        if good and driven is not None:
+            text += '; for more certainty call this while the robot drives'
+        return good, text
+
+    @staticmethod
+    def _by_driving(driven: DrivenMount) -> tuple[bool, str]:
+        """The sentence about a robot that has driven."""
+        found = driven.estimate()
+        if isinstance(found, Refusal):
+            return False, f'the way of the robot does not show how the camera looks: {found.reason}'
+        if found.contradiction:
+            return False, (
+                f'the way of the robot says camera_pitch {found.heading.pitch_rad:.4f}, but '
+                f'{found.contradiction}'
+            )
+        heading, floor = found.heading, found.floor
+        if heading.sigma_rad > MOST_STRAY_RAD:
+            return False, (
+                f'after {found.way_m:.2f} m the pitch is only known to '
+                f'{math.degrees(heading.sigma_rad):.1f} degrees: drive on, straight, past things '
+                'that are near'
+            )
+        parts = [f'camera_pitch: {heading.pitch_rad:.4f} (+- {heading.sigma_rad:.4f})']
+        roll = floor[0].roll_rad if floor is not None else heading.roll_rad
+        if not math.isnan(roll):
+            stray = f' (+- {floor[1].roll_rad:.4f})' if floor is not None else ''
+            parts.append(f'camera_roll: {roll:.4f}{stray}')
+        if floor is not None:
+            parts.append(f'camera_height: {floor[0].height_m:.3f} (+- {floor[1].height_m:.3f})')
+        if abs(heading.yaw_rad) > max(ASIDE_RAD, 3 * heading.sigma_rad):
+            parts.append(f'camera_yaw against the way: {heading.yaw_rad:.4f}')
+        from_floor = '' if floor is None else ', roll and height by the floor in its metres'
+        return True, (
+            f'{", ".join(parts)}; by the way that the robot has driven ({found.way_m:.2f} m: the '
+            f'focus of expansion){from_floor}'
+        )
+
+    def _by_floor(self) -> tuple[bool, str]:
+        """The sentence about a robot that stands."""
+        estimates, frames = list(self._estimates), self._frames
+        refusal = next(iter(self._refusals.most_common(1)), ('no frame came', 0))[0]
         if len(estimates) < max(1, frames // 2):
             return False, f'{len(estimates)} of {frames} frames showed a floor: {refusal}'
         middle, stray = median_estimate(estimates)

@@ -1,22 +1,27 @@
 """Where each frame's scale comes from, and how its camera was mounted: the parameters `scale.*`.
 
-A fit to the floor or to a reference sensor, or the metres of the network itself, compared with
-either. What cannot be had is a `Refusal`.
+A fit to the floor, to what the robot's own motion shows, or to a reference sensor; all of them
+together, where they agree; or the metres of the network itself, compared with one of them. What
+cannot be had is a `Refusal`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.depth.models import Output
 from midas_depth_ros.geometry import (
     UNCALIBRATED,
+    Agreement,
     CameraMount,
     Comparison,
     FloorInView,
     ModelScale,
+    MotionReset,
+    ParallaxScale,
     ReferencePoints,
     Refusal,
     ScaleShift,
@@ -27,9 +32,17 @@ from midas_depth_ros.geometry import (
     fit_reference,
     model_scale,
     mount_in_view,
+    pitch_contradiction,
 )
+from midas_depth_ros.images.message_bytes import grey_reduced
 from midas_depth_ros.nodes.depth.marker import MarkerInput, check_marker
-from midas_depth_ros.nodes.depth.metric_sources import REFERENCE_TYPES, Mounting, ReferenceInput
+from midas_depth_ros.nodes.depth.metric_sources import (
+    REFERENCE_TYPES,
+    TRACKED_WIDTH,
+    Mounting,
+    ReferenceInput,
+)
+from midas_depth_ros.nodes.depth.odometry_input import check_odometry
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
@@ -41,7 +54,8 @@ Mount = CameraMount | Refusal
 
 
 def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None:
-    """Raise ValueError where metres are asked of a model that gives none, or of no marker."""
+    """Raise ValueError where metres are asked of what cannot give them."""
+    check_odometry(settings)
     if settings.scale.source == 'marker':
         check_marker(settings.marker)
     if settings.scale.source == 'model' and estimator.gives is not Output.METRIC_DEPTH:
@@ -56,7 +70,8 @@ def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None
 class FrameScale:
     """Scale, shift and mount of each frame of one camera, from the sources in the parameters.
 
-    `model`: the judgement on the network's own metres, for scale.source model.
+    `model`: the judgement on the network's own metres, for scale.source model. `agreement`: that on
+    all sources, for auto. `tilted`: why the pitch of the camera is wrong by the way it drives.
     """
 
     def __init__(
@@ -65,19 +80,45 @@ class FrameScale:
         scale = node.settings.scale
         self.source = scale.source
         self.model = ModelScale()
+        self.agreement = Agreement()
+        self.parallax = ParallaxScale(node.settings.odometry)
+        self.tilted = ''
         self._check = scale.check
         self._estimator = estimator
         self._mounting = mounting
         self._floor = FloorInView()
+        # Under auto whichever sensor delivers takes part: on these topics nothing else does.
         of_sensor = self._check if self.source == 'model' else self.source
-        self.reference = ReferenceInput(node, camera, of_sensor)
-        wanted = self.source == 'marker'
-        self._marker = MarkerInput(node.settings.marker, estimator) if wanted else None
+        listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
+        self._references = {name: ReferenceInput(node, camera, name) for name in listened}
+        marker = node.settings.marker
+        wanted = self.source == 'marker' or (self.source == 'auto' and marker.size > 0)
+        self._marker = MarkerInput(marker, estimator) if wanted else None
+
+    def close(self) -> None:
+        """Unsubscribe from the reference sensors."""
+        for reference in self._references.values():
+            reference.close()
 
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
         self.model.reset()
+        self.agreement.reset()
+        self.parallax.reset()
+        self.tilted = ''
         self._floor.reset()
+
+    @property
+    def subscribed(self) -> str:
+        """The topic of the reference sensor that is waited for; '' without one."""
+        if self.source == 'auto':
+            return ''
+        return next(iter(self._references.values())).subscribed
+
+    @property
+    def refuted(self) -> str:
+        """Why the metres of this frame and those before must not be used; '' if they may."""
+        return self.model.refuted or self.agreement.contradiction
 
     @property
     def advice(self) -> str:
@@ -126,15 +167,22 @@ class FrameScale:
             return Refusal(f'the picture is {view.blind}'), mount
         if self.source == 'model':
             return self._by_model(view, mount)
-        fit = self._fitted(view, mount)
+        fit = self._by_all(view, mount) if self.source == 'auto' else self._fitted(view, mount)
         if isinstance(fit, ScaleShift):
             fit = dataclasses.replace(fit, far_end=self._estimator.far_end)
         return fit, mount
 
-    def model_values(self) -> dict[str, str]:
-        """What there is to know of the network's own metres or of markers, for diagnostics."""
+    def values(self) -> dict[str, str]:
+        """What there is to know of the sources, for diagnostics."""
+        values = self.agreement.values() if self.source == 'auto' else {}
+        if self.source in ('auto', 'odometry'):
+            values |= self.parallax.values()
         if self._marker is not None:
-            return self._marker.values()
+            values |= self._marker.values()
+        return values | self.model_values()
+
+    def model_values(self) -> dict[str, str]:
+        """What there is to know of the network's own metres, for diagnostics; {} without them."""
         if self.source != 'model':
             return {}
         comparison = self.model.comparison
@@ -145,45 +193,104 @@ class FrameScale:
         }
 
     def _fitted(self, view: FrameView, mount: Mount) -> ScaleShift | Refusal:
-        """Scale and shift by the floor, by a reference sensor or by parameters."""
+        """Scale and shift by the one source that the parameters name."""
         settings = view.settings
         if self.source == 'fixed':
             return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
         if self.source == 'none':
             return Refusal('scale.source is none')
-        if self._marker is not None:  # where the floor is does not matter
+        if self.source == 'marker' and self._marker is not None:  # wherever the floor is
             return self._marker.scale(view)
+        if self.source == 'odometry':
+            return self._by_motion(view)
+        if self.source in REFERENCE_TYPES:
+            return self._by_reference(view, mount, self.source)
+        return self._by_floor(view, mount)
+
+    def _by_all(self, view: FrameView, mount: Mount) -> ScaleShift | Refusal:
+        """Scale and shift by all sources there are, where they agree."""
+        if isinstance(view.pose, MotionReset):
+            self.agreement.forget_places()
+        found: dict[str, ScaleShift | Refusal] = {}
+        if view.pose is not None:
+            found['odometry'] = self._by_motion(view)
+        for name, reference in self._references.items():
+            if reference.heard:
+                found[name] = self._by_reference(view, mount, name)
+        if self._marker is not None:
+            found['marker'] = self._marker.scale(view)
+        if self._mounting.given or not found:
+            found = {'ground_plane': self._by_floor(view, mount), **found}
+        if self._estimator.gives is Output.METRIC_DEPTH:
+            found['model'] = self._by_network(view)
+        return self.agreement.update(view.stamp_s, found, view.inverse_depth, view.pose)
+
+    def _by_floor(self, view: FrameView, mount: Mount) -> ScaleShift | Refusal:
+        """Scale and shift by the floor in view."""
         if isinstance(mount, Refusal):
             return mount
         if view.grid is None:
             return Refusal(UNCALIBRATED)
-        if self.source not in REFERENCE_TYPES:
-            return fit_ground_plane(view.inverse_depth, view.grid, mount)
-        points = self._points(view, mount)
+        return fit_ground_plane(view.inverse_depth, view.grid, mount)
+
+    def _by_motion(self, view: FrameView) -> ScaleShift | Refusal:
+        """Scale and shift by how far the robot has moved."""
+        if view.camera is None:
+            return Refusal(UNCALIBRATED)
+        if isinstance(view.pose, MotionReset):
+            self.parallax.reset()
+        pose = Refusal('there is no odometry') if view.pose is None else view.pose
+        grey = grey_reduced(view.rgb, TRACKED_WIDTH)
+        camera = view.camera.scaled(grey.shape[1], grey.shape[0])
+        shape = view.settings.scale.shape
+        found = self.parallax.update(view.stamp_s, grey, view.inverse_depth, camera, pose, shape)
+        self.tilted = self._pitch_by_motion(view)
+        return found
+
+    def _pitch_by_motion(self, view: FrameView) -> str:
+        """Why the pitch of the camera cannot be right by the way it drives; '' if it can."""
+        heading = self.parallax.heading
+        pitch = self._mounting.pitch_at(view.frame.stamp_ns, view.header.frame_id)
+        if heading is None or isinstance(pitch, Refusal) or math.isnan(pitch):
+            return ''
+        return pitch_contradiction(heading, pitch)
+
+    def _by_reference(self, view: FrameView, mount: Mount, name: str) -> ScaleShift | Refusal:
+        """Scale and shift by a reference sensor."""
+        if isinstance(mount, Refusal):
+            return mount
+        if view.grid is None:
+            return Refusal(UNCALIBRATED)
+        points = self._points(view, mount, name)
         if isinstance(points, Refusal):
             return points
-        if self.source != 'range':
+        if name != 'range':
             return fit_reference(view.inverse_depth, points)
         if self._estimator.gives.proportional:  # one reading is enough: there is no shift
             return fit_reference(view.inverse_depth, points, fixed_shift=0.0)
         return fit_range(view.inverse_depth, points)
 
-    def _points(self, view: FrameView, mount: CameraMount) -> ReferencePoints | Refusal:
-        """What the reference sensor measured, in the pixels of the network's answer."""
+    def _points(self, view: FrameView, mount: CameraMount, name: str) -> ReferencePoints | Refusal:
+        """What a reference sensor measured, in the pixels of the network's answer."""
         if view.camera is None:
             return Refusal(UNCALIBRATED)
         height, width = view.inverse_depth.shape
         camera = view.camera.scaled(width, height)
-        return self.reference.points(view.frame.stamp_ns, camera, mount, view.settings)
+        reference = self._references[name]
+        return reference.points(view.frame.stamp_ns, camera, mount, view.settings)
 
-    def _by_model(self, view: FrameView, mount: Mount) -> tuple[ScaleShift | Refusal, Mount]:
-        """The metres that the network gives, where nothing refutes them."""
+    def _by_network(self, view: FrameView) -> ScaleShift | Refusal:
+        """The metres that the network gives, as they are."""
         height, width = view.inverse_depth.shape
-        scale = model_scale(
+        return model_scale(
             None if view.camera is None else view.camera.scaled(width, height),
             reference_px=self._estimator.focal_reference_px,
             far_end=self._estimator.far_end,
         )
+
+    def _by_model(self, view: FrameView, mount: Mount) -> tuple[ScaleShift | Refusal, Mount]:
+        """The metres that the network gives, where nothing refutes them."""
+        scale = self._by_network(view)
         if isinstance(scale, Refusal):
             self.model.reset()
             return scale, mount
@@ -210,7 +317,7 @@ class FrameScale:
         if check == 'ground_plane':
             within_m = view.settings.scan.range_max
             return compare_with_floor(view.inverse_depth, view.grid, mount, scale, within_m)
-        points = self._points(view, mount)
+        points = self._points(view, mount, check)
         if isinstance(points, Refusal):
             return points
         return compare_with_points(view.inverse_depth, points, scale)

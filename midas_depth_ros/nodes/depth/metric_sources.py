@@ -18,13 +18,18 @@ from rclpy.time import Time
 from sensor_msgs.msg import Imu, LaserScan, PointCloud2, Range
 
 from midas_depth_ros.geometry import (
+    BodyPose,
     CameraModel,
     CameraMount,
+    InvalidPose,
     MountError,
     ReferencePoints,
     Refusal,
+    between,
+    body_from_optical,
     cloud_points,
     range_points,
+    rotation_of,
     scan_points,
     turned_axes,
 )
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
 
 # --- The camera's mount from TF, where tf2_ros is installed (every ROS 2 from apt).
 
+TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked, pixels
+VELOCITY_S = 0.1  # over this long the velocity is measured by which a motion is continued
 NEAR_S = 0.1  # how far from the picture's stamp a transform or an Imu message may be
 MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
 
@@ -45,13 +52,19 @@ MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
 class TfMount:
     """Listens to TF. Raises ValueError where tf2_ros is not installed."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(
+        self,
+        node: Node,
+        wanted_by: str = 'mount_from_tf',
+        instead: str = 'give camera_height and camera_pitch',
+    ) -> None:
+        """wanted_by: the parameter that needs TF. instead: what to do without it."""
         try:
             import tf2_ros
         except ImportError as error:
             raise ValueError(
-                f'mount_from_tf needs tf2_ros ({error}): install it (apt: '
-                'ros-$ROS_DISTRO-tf2-ros-py), or give camera_height and camera_pitch instead'
+                f'{wanted_by} needs tf2_ros ({error}): install it (apt: '
+                f'ros-$ROS_DISTRO-tf2-ros-py), or {instead} instead'
             ) from error
         self._failure = tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer()
@@ -88,6 +101,67 @@ class TfMount:
         except MountError as error:
             return Refusal(str(error))
 
+    def lens(
+        self, optical_frame: str, body_frame: str, stamp: int, rotate: int = 0
+    ) -> np.ndarray | Refusal:
+        """(4, 4) from the optical frame of the turned picture into a body frame, or why unknown."""
+        try:
+            found = self._at(optical_frame, body_frame, stamp)
+            if isinstance(found, Refusal):
+                return found
+            pose = pose_of(found.translation, found.rotation)
+        except self._failure as error:
+            return Refusal(f'no transform from {optical_frame} to {body_frame}: {error}')
+        except InvalidPose as error:
+            return Refusal(f'the transform from {optical_frame} to {body_frame}: {error}')
+        made = pose.matrix()
+        made[:3, :3] = turned_axes(made[:3, :3], rotate)
+        return made
+
+    def pose(
+        self, frame: str, fixed_frame: str, stamp: int, max_age_s: float
+    ) -> BodyPose | Refusal:
+        """The pose of a frame in a fixed one at a stamp (ns), or why it is unknown.
+
+        A picture is often newer than the newest transform: then the motion is continued, by
+        `max_age_s` at most.
+        """
+        try:
+            return self._pose(frame, fixed_frame, stamp, max_age_s)
+        except self._failure as error:
+            return Refusal(f'no transform from {frame} to {fixed_frame}: {error}')
+        except InvalidPose as error:
+            return Refusal(f'the transform from {frame} to {fixed_frame}: {error}')
+
+    def _pose(
+        self, frame: str, fixed_frame: str, stamp: int, max_age_s: float
+    ) -> BodyPose | Refusal:
+        """As `pose`; raises as tf2 does, and InvalidPose."""
+
+        def at(moment: int) -> BodyPose:
+            time = Time(nanoseconds=moment)
+            found = self._buffer.lookup_transform(fixed_frame, frame, time).transform
+            return pose_of(found.translation, found.rotation)
+
+        try:
+            return at(stamp)
+        except self._failure:
+            newest = self._buffer.lookup_transform(fixed_frame, frame, Time())
+        last = stamp_ns(newest.header)
+        away_s = (stamp - last) / NANOSECONDS
+        if not 0 <= away_s <= max_age_s:
+            return Refusal(
+                f'the newest transform from {frame} to {fixed_frame} is {abs(away_s):.2f} s from '
+                'the picture by its stamp'
+            )
+        pose = pose_of(newest.transform.translation, newest.transform.rotation)
+        try:
+            before = at(last - round(VELOCITY_S * NANOSECONDS))
+        except self._failure:
+            return dataclasses.replace(pose, continued_s=away_s)
+        made = between(before, pose, 1 + away_s / VELOCITY_S)
+        return dataclasses.replace(made, continued_s=away_s)
+
     def _at(self, optical_frame: str, body_frame: str, stamp: int) -> Any:
         """A geometry_msgs/Transform, or a Refusal; raises as tf2 does."""
         try:
@@ -106,13 +180,14 @@ class TfMount:
 
 def rotation_matrix(q: Any) -> np.ndarray:
     """(3, 3) float64 of a geometry_msgs/Quaternion."""
-    x, y, z, w = np.array([q.x, q.y, q.z, q.w]) / math.hypot(q.x, q.y, q.z, q.w)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
+    return rotation_of(np.array([q.x, q.y, q.z, q.w]) / math.hypot(q.x, q.y, q.z, q.w))
+
+
+def pose_of(position: Any, orientation: Any) -> BodyPose:
+    """The pose of a geometry_msgs/Point or Vector3 and a Quaternion. Raises InvalidPose."""
+    q = orientation
+    return BodyPose.of(
+        np.array([position.x, position.y, position.z]), np.array([q.x, q.y, q.z, q.w])
     )
 
 
@@ -207,6 +282,11 @@ class Mounting(qos.Subscriber):
         return self._mount.rotate
 
     @property
+    def pitch_rad(self) -> float:
+        """The parameter camera_pitch; NaN = unknown, as with TF."""
+        return math.nan if self._tf is not None else self._mount.camera_pitch
+
+    @property
     def given(self) -> bool:
         """Whether parameters or TF say how the camera is mounted, be it only at times."""
         mount = self._mount
@@ -242,6 +322,39 @@ class Mounting(qos.Subscriber):
             mount = self._tilted(fixed, stamp)
         return mount if isinstance(mount, Refusal) else mount.pitch_rad
 
+    def lens_at(
+        self,
+        stamp: int,
+        optical_frame: str,
+        moved_frame: str,
+        *,
+        ahead: bool = False,
+        pitch_rad: float = math.nan,
+    ) -> np.ndarray | Refusal:
+        """(4, 4) from the optical frame of the turned picture into the frame that odometry moves.
+
+        Without the tilt that an Imu measures. ahead: the frame looks the way the camera looks, as
+        a body frame does. pitch_rad: in place of camera_pitch.
+        """
+        if self._tf is not None:
+            if not moved_frame:
+                return Refusal('its messages have no child_frame_id, so TF cannot be asked')
+            return self._tf.lens(optical_frame, moved_frame, stamp, self.rotate)
+        mount = self._mount
+        pitch = mount.camera_pitch if math.isnan(pitch_rad) else pitch_rad
+        if math.isnan(pitch):
+            return Refusal(
+                'camera_pitch is not set: odometry says how the body moves, not where the camera '
+                'looks; ~/calibrate_pitch finds it while the robot drives'
+            )
+        try:
+            fixed = CameraMount(1.0, pitch, mount.camera_roll)
+        except MountError as error:
+            return Refusal(str(error))
+        height_m = 0.0 if math.isnan(mount.camera_height) else mount.camera_height
+        yaw_rad = 0.0 if ahead else mount.camera_yaw
+        return body_from_optical(fixed, mount.camera_x, mount.camera_y, height_m, yaw_rad)
+
     def by_parameters(self) -> CameraMount | None:
         """The mount by parameters alone, without the Imu; None where it comes from TF."""
         fixed = mount_by_parameters(self._mount) if self._tf is None else None
@@ -249,26 +362,33 @@ class Mounting(qos.Subscriber):
 
     def _tilted(self, fixed: CameraMount, stamp: int) -> CameraMount | Refusal:
         """The mount while the body is tilted as the Imu says."""
-        if self._subscription is None:
-            return fixed
-        mixed = qos.several_publishers(self._node, self._subscription, 'orientations')
-        if mixed:
-            return Refusal(mixed)
-        attitude = self._attitudes.at(stamp)
+        attitude = self.attitude_at(stamp)
         if not isinstance(attitude, Attitude):
-            reason = f'no orientation from {self._imu_topic}'
-            if self._fault:
-                return Refusal(f'{reason}: {self._fault}')
-            if math.isinf(attitude):
-                unheard = qos.publishers_of(self._node, self._subscription)[1]
-                return Refusal('; '.join([reason, *unheard]))
-            return Refusal(
-                f'{reason} near the picture: the nearest is {attitude:.2f} s away by its stamp'
-            )
+            return fixed if attitude is None else attitude
         try:
             return fixed.tilted(attitude.roll_rad, attitude.pitch_rad, self._mount.camera_yaw)
         except MountError as error:
             return Refusal(str(error))
+
+    def attitude_at(self, stamp: int) -> Attitude | Refusal | None:
+        """How the body is tilted at a stamp (ns) by the Imu, or why unknown; None without one."""
+        if self._subscription is None:
+            return None
+        mixed = qos.several_publishers(self._node, self._subscription, 'orientations')
+        if mixed:
+            return Refusal(mixed)
+        attitude = self._attitudes.at(stamp)
+        if isinstance(attitude, Attitude):
+            return attitude
+        reason = f'no orientation from {self._imu_topic}'
+        if self._fault:
+            return Refusal(f'{reason}: {self._fault}')
+        if math.isinf(attitude):
+            unheard = qos.publishers_of(self._node, self._subscription)[1]
+            return Refusal('; '.join([reason, *unheard]))
+        return Refusal(
+            f'{reason} near the picture: the nearest is {attitude:.2f} s away by its stamp'
+        )
 
     def _on_imu(self, message: Imu) -> None:
         attitude = attitude_of(message)
@@ -367,6 +487,11 @@ class ReferenceInput(qos.Subscriber):
             self._subscription = qos.make_subscription(
                 node, REFERENCE_TYPES[source], self._topic, self._on_message, qos.LATCHED
             )
+
+    @property
+    def heard(self) -> bool:
+        """Whether the sensor has said anything yet."""
+        return self._newest is not None
 
     def points(
         self,

@@ -30,6 +30,7 @@ from midas_depth_ros.nodes.depth.camera_input import FrameExchange
 from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibrationService
 from midas_depth_ros.nodes.depth.frame_scale import check_source
 from midas_depth_ros.nodes.depth.metric_sources import TfMount, mount_of, shared_frame
+from midas_depth_ros.nodes.depth.odometry_input import OdometryInput
 from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
 from midas_depth_ros.nodes.depth.worker import (
     Camera,
@@ -95,6 +96,7 @@ class DepthNode(LifecycleNode):
         self._estimator: DepthEstimator | None = None
         self.cameras: dict[str, Camera] = {}
         self._tf: TfMount | None = None
+        self._odometry: OdometryInput | None = None
         self._worker: Worker | None = None
         self.hangs = False  # the worker did not stop in time, see run_node
         self._phase = 'unconfigured'
@@ -150,8 +152,11 @@ class DepthNode(LifecycleNode):
         release_free_memory()
         release_mapped_files(OPENVINO_WEIGHTS)
         self._tf = TfMount(self) if settings.mount_from_tf else None
+        self._odometry = OdometryInput(self, self._tf)
         for name in settings.cameras:
-            self.cameras[name] = Camera(self, name, estimator, self._tf, settings.transport)
+            self.cameras[name] = Camera(
+                self, name, estimator, self._tf, settings.transport, self._odometry
+            )
             shared = '' if self._tf is not None else shared_frame(settings, name)
             if shared and not math.isnan(mount_of(settings, name).camera_height):
                 self.get_logger().warning(f'{name}: no metres: {shared}')
@@ -232,8 +237,9 @@ class DepthNode(LifecycleNode):
             inputs = [
                 f'images on {camera.input.subscribed}',
                 f'camera_info on {camera.calibration.subscribed}',
-                camera.metric.scale.reference.subscribed,
+                camera.metric.scale.subscribed,
                 camera.mounting.subscribed,
+                self._odometry.subscribed if self._odometry else '',
             ]
             self.get_logger().info(f'{camera.name}: waiting for {", ".join(filter(None, inputs))}')
         self._parameter_server.warn_of_unused_qos()
@@ -265,6 +271,9 @@ class DepthNode(LifecycleNode):
         for camera in self.cameras.values():
             camera.close()
         self.cameras = {}
+        if self._odometry is not None:
+            self._odometry.close()
+            self._odometry = None
         if self._tf is not None:
             self._tf.close()
             self._tf = None

@@ -27,23 +27,25 @@ from midas_depth_ros.geometry import (
     Closeness,
     MetricDepth,
     MetricFrame,
+    MotionReset,
     Obstacles,
     Refusal,
     Scan,
     closeness_of_picture,
     corridor_free_m,
+    depth_of_inverse,
     point_cloud,
     scan_limits,
     turned,
     turned_points,
 )
-from midas_depth_ros.images.message_bytes import picture_reduced
+from midas_depth_ros.images.message_bytes import grey_of, picture_reduced
 from midas_depth_ros.nodes.depth.frame_scale import FrameScale
 from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.views import Heatmap, enlarge_along_edges
+from midas_depth_ros.views import Heatmap, InverseScale, enlarge_along_edges
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -114,6 +116,17 @@ class FrameView:
         return self.rgb.shape[:2] if full else self.inverse_depth.shape
 
 
+@dataclasses.dataclass(frozen=True)
+class Fused:
+    """The 1/Z of one frame, fused, in place of its scale: for `Heatmap.render`."""
+
+    inverse: NDArray[np.float32]
+
+    def inverse_depth(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return 1/Z in 1/m; `d` is that of the frame alone."""
+        return self.inverse
+
+
 class GridCache:
     """The pixel rays of one camera at network size, computed once per calibration and size."""
 
@@ -181,7 +194,9 @@ class RelativeOutput(qos.PublisherTable):
         return closeness_of_picture(view.inverse_depth, view.blind, view.grid, pitch)
 
     def _publish_heatmap(self, view: FrameView, metric: MetricFrame | None) -> None:
-        scale = metric.scale if metric else None
+        scale: InverseScale | None = metric.scale if metric else None
+        if metric and view.settings.fusion.enabled:
+            scale = Fused(metric.inverse)
         picture = self._heatmap.render(
             view.inverse_depth,
             view.rgb,
@@ -231,8 +246,8 @@ class MetricOutput(qos.PublisherTable):
         self._beams: tuple[object, Beams | None] = (None, None)
 
     def close(self) -> None:
-        """Destroy the publishers and the subscription to the reference."""
-        self.scale.reference.close()
+        """Destroy the publishers and the subscriptions to reference sensors."""
+        self.scale.close()
         super().close()
 
     def update(self, view: FrameView) -> MetricFrame | None:
@@ -241,7 +256,9 @@ class MetricOutput(qos.PublisherTable):
             self.metric.reset()  # its scale is of another camera, or of another time
             self.scale.reset()
         fit, mount = self.scale.of_frame(view)
-        if self.scale.model.refuted:
+        if isinstance(view.pose, MotionReset):
+            self.metric.fusion.reset()
+        if self.scale.refuted:
             self.metric.reset()  # the last good frame does not vouch for one that is refuted
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
         if view.grid is None:
@@ -253,6 +270,8 @@ class MetricOutput(qos.PublisherTable):
             mount if isinstance(mount, CameraMount) else None,
             fit,
             view.settings.metric,
+            grey_of(view.rgb, view.inverse_depth.shape) if view.settings.fusion.enabled else None,
+            view.pose if isinstance(view.pose, np.ndarray) else None,
         )
         self.refused = self.metric.reason if metric is None else ''
         self.no_obstacles = mount.reason if isinstance(mount, Refusal) else ''
@@ -286,11 +305,17 @@ class MetricOutput(qos.PublisherTable):
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
         if self.wanted('depth/image'):
             limits = view.settings.depth
+            # What is fused is in 1/m already; else relative inverse depth is enlarged only once.
+            small = metric.inverse if view.settings.fusion.enabled else view.inverse_depth
             if limits.edge_aware:
-                enlarged = enlarge_along_edges(view.inverse_depth, view.rgb, view.size)
+                enlarged = enlarge_along_edges(small, view.rgb, view.size)
             else:
-                enlarged = view.enlarged(self._estimator, view.inverse_depth)
-            depth_z = metric.scale.depth(enlarged, min_depth_m=limits.min, max_depth_m=limits.max)
+                enlarged = view.enlarged(self._estimator, small)
+            bounds = {'min_depth_m': limits.min, 'max_depth_m': limits.max}
+            if view.settings.fusion.enabled:
+                depth_z = depth_of_inverse(enlarged, **bounds)
+            else:
+                depth_z = metric.scale.depth(enlarged, **bounds)
             depth_z = view.as_sent(depth_z)
             message = messages.depth_message(depth_z, view.header, limits.encoding)
             self.send('depth/image', message)
@@ -396,4 +421,4 @@ def scale_values(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
             'scale residual [1/m]': f'{scale.residual:.4g}',
             'obstacles': f'unknown: {output.no_obstacles}' if output.no_obstacles else 'in metres',
         }
-    return values | output.scale.model_values()
+    return values | output.metric.fusion.values() | output.scale.values()

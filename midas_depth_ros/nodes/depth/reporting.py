@@ -252,6 +252,7 @@ class CameraReport:
     no_metres: str = ''  # why there are none although parameters ask for them
     publisher_nodes: tuple[str, ...] = ()
     pace: Pace | None = None  # None before it is known
+    tilted: str = ''  # why the pitch of the camera is wrong, by the way it drives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -404,7 +405,9 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
     unheard = '; '.join(report.unheard_info)
     info = f'camera_info not heard: {unheard}' if unheard else ''
     slow = report.pace.fault if report.pace and report.wanted else ''
-    warnings = '; '.join(filter(None, [stamp_fault(report), report.no_metres, info, slow]))
+    warnings = '; '.join(
+        filter(None, [stamp_fault(report), report.no_metres, report.tilted, info, slow])
+    )
     if warnings:
         return DiagnosticStatus.WARN, warnings
     if not report.wanted:
@@ -415,7 +418,9 @@ def _verdict(report: CameraReport, statistics: CameraStatistics) -> tuple[bytes,
 
 
 LOG_PERIOD_S = 10.0
-ASKING = ('ground_plane', 'scan', 'range', 'points', 'model')  # for metres, as scale.source
+ASKING = (  # for metres, as scale.source
+    'ground_plane', 'odometry', 'scan', 'range', 'points', 'marker', 'model',
+)  # fmt: skip
 
 
 class Reporting:
@@ -466,7 +471,8 @@ class Reporting:
             incompatible=tuple(incompatible),
             calibration=camera.calibration.text,
             closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
-            scale=scale_values(camera.metric, camera.measures(self._node.settings)),
+            scale=scale_values(camera.metric, camera.measures(self._node.settings))
+            | ({'odometry': camera.motion.words} if camera.motion.words else {}),
             image_timeout_s=self._node.settings.image_timeout,
             stamps=camera.input.stamps.text,
             publisher_nodes=tuple(camera.input.publisher_nodes()),
@@ -476,6 +482,7 @@ class Reporting:
             other_transport=camera.input.other_transport(),
             no_metres=self._no_metres(camera) if running else '',
             pace=self._pace(camera) if running else None,
+            tilted=camera.metric.scale.tilted if camera.measures(self._node.settings) else '',
         )
 
     def _pace(self, camera: Camera) -> Pace | None:
@@ -496,7 +503,7 @@ class Reporting:
         """Why metres have been missing for a while although the parameters ask for them."""
         if not asks_for_metres(self._node.settings, camera.name):
             return ''
-        refuted = camera.metric.scale.model.refuted
+        refuted = camera.metric.scale.refuted
         if refuted and camera.measures(self._node.settings):
             self._log_throttled(f'{camera.name}: no metres', refuted)
             return f'no metres: {refuted}'
@@ -556,5 +563,7 @@ def asks_for_metres(settings: DepthNodeSettings, camera: str) -> bool:
     if settings.scale.source != 'auto':
         return settings.scale.source in ASKING
     if settings.heatmap.mode == 'metric':
+        return True
+    if settings.odometry.topic or settings.odometry.fixed_frame:
         return True
     return settings.mount_from_tf or not math.isnan(mount_of(settings, camera).camera_height)

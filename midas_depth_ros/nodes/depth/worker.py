@@ -28,6 +28,7 @@ from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCali
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibration
 from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
+from midas_depth_ros.nodes.depth.odometry_input import CameraMotion, OdometryInput
 from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
 from midas_depth_ros.nodes.depth.reporting import CameraStatistics, size_text
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -91,15 +92,25 @@ class Camera:
     """All that belongs to one camera: input, outputs, statistics, calibration and mount."""
 
     def __init__(
-        self, node: Node, name: str, estimator: DepthEstimator, tf: TfMount | None, transport: str
+        self,
+        node: Node,
+        name: str,
+        estimator: DepthEstimator,
+        tf: TfMount | None,
+        transport: str,
+        odometry: OdometryInput | None = None,
     ) -> None:
-        """Make the publishers; `input.open()` subscribes. tf: where the mount comes from TF."""
+        """Make the publishers; `input.open()` subscribes. tf: where the mount comes from TF.
+
+        odometry: of the body that carries the camera; shared by all cameras.
+        """
         self.name = name
         self.statistics = CameraStatistics()
         self.calibration = CameraCalibration(node, name)
-        self.mount_calibration = MountCalibration()
         self.distance_calibration = DistanceCalibration()
         self.mounting = Mounting(node, name, tf)
+        self.motion = CameraMotion(odometry, self.mounting)
+        self.mount_calibration = MountCalibration(self.mounting, self.motion)
         self.input = CameraInput(node, self, transport)
         self.output = RelativeOutput(node, name, estimator, self.mounting)
         self.metric = MetricOutput(node, name, estimator, self.mounting)
@@ -214,11 +225,14 @@ class Worker:
         camera.statistics.judged(verdict.reason, verdict.partial_reason)
         inverse_depth = verdict.masked(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
+        # Asked after inference: odometry newer than the picture has come meanwhile.
+        pose = camera.motion.pose(frame.stamp_ns, frame.message.header.frame_id)
         camera.publish(
             FrameView(
-                frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate
+                frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate,
+                pose,
             )
-        )
+        )  # fmt: skip
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,

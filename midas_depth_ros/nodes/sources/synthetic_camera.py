@@ -39,8 +39,10 @@ from midas_depth_ros.nodes.ros.messages import (
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.spinning import run_node
 from midas_depth_ros.nodes.sources.camera_topics import CameraTopics
-from midas_depth_ros.options.stream import SyntheticCameraSettings
+from midas_depth_ros.options.stream import RobotSettings, SyntheticCameraSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, Motion, moving_scene, render
+from midas_depth_ros.sim.robot.odometry import Odometry as WheelOdometry
+from midas_depth_ros.sim.robot.plain_world import PathOdometry
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy, packed, robot_of
 
 DIAGNOSTICS_PERIOD_S = 0.25
@@ -75,6 +77,7 @@ class RobotView:
         )
         self._scan = qos.make_publisher(node, LaserScan, 'ground_truth/scan')
         self._odometry = qos.make_publisher(node, Odometry, 'odom')
+        self._truth = qos.make_publisher(node, Odometry, 'ground_truth/odom')
         self._diagnostics = qos.make_publisher(node, DiagnosticArray, '/diagnostics')
         self._commands = qos.make_subscription(
             node, Twist, 'cmd_vel', self._on_command, QoSProfile(depth=1)
@@ -122,7 +125,7 @@ class RobotView:
         self._seed = settings.seed
         self._epoch_ns = self.now_ns()
         world = WORLDS[settings.robot.world](settings.seed)
-        self._robot = DrivenRobot(world, robot_of(settings))
+        self._robot = DrivenRobot(world, robot_of(settings), wheels=settings.robot)
         self._drives += 1
 
     def _advance(self, time_ns: int) -> Motion:
@@ -150,19 +153,10 @@ class RobotView:
         time_ns = self.now_ns()
         if self._publish_clock:
             self._clock_publisher.publish(ClockMessage(clock=time_message(time_ns)))
-        self._odometry.publish(self._odometry_message(time_ns, self._advance(time_ns)))
-
-    def _odometry_message(self, time_ns: int, motion: Motion) -> Odometry:
-        """Pose in the world's own coordinates, twist in the robot's frame (REP 105)."""
-        robot = self._server.current.robot
-        message = Odometry(child_frame_id=robot.base_frame)
-        message.header = Header(stamp=time_message(time_ns), frame_id=robot.odometry_frame)
-        pose, twist = message.pose.pose, message.twist.twist
-        pose.position.x, pose.position.y = motion.x_m, motion.y_m
-        pose.orientation.z = math.sin(0.5 * motion.yaw_rad)
-        pose.orientation.w = math.cos(0.5 * motion.yaw_rad)
-        twist.linear.x, twist.angular.z = motion.speed_m_s, motion.turn_rad_s
-        return message
+        motion, robot = self._advance(time_ns), self._server.current.robot
+        self._odometry.publish(odometry_message(time_ns, self._robot.odometry, robot))
+        if self._truth.get_subscription_count():
+            self._truth.publish(motion_message(time_ns, motion, robot))
 
     def _scan_message(self, header: Header) -> LaserScan:
         beams = self._server.current.robot.scan_beams
@@ -186,12 +180,55 @@ class RobotView:
         self._diagnostics.publish(message)
 
 
+class PathOdometryTopic:
+    """odom of the moving scene: of wheels that drive along its path, below the camera."""
+
+    def __init__(self, node: Node, server: ParameterServer[SyntheticCameraSettings]) -> None:
+        self._node, self._server = node, server
+        self._publisher = qos.make_publisher(node, Odometry, 'odom')
+        self._path: PathOdometry | None = None
+        node.create_timer(1.0 / server.current.robot.odometry_rate, self._on_timer)
+
+    def _on_timer(self) -> None:
+        settings, time_ns = self._server.current, self._node.get_clock().now().nanoseconds
+        scene = moving_scene(settings.seed)
+        period_ns = round(scene.period_s * NANOSECONDS)
+        if self._path is None or self._path.scene is not scene or not self._path.follows(time_ns):
+            # A whole period before now: seconds since then keep the precision of nanoseconds.
+            epoch_ns = time_ns // period_ns * period_ns
+            self._path = PathOdometry(scene, epoch_ns, time_ns, settings.robot)
+        wheels = self._path.advance(time_ns)
+        self._publisher.publish(odometry_message(time_ns, wheels, settings.robot))
+
+
+def odometry_message(time_ns: int, wheels: WheelOdometry, robot: RobotSettings) -> Odometry:
+    """What the wheels report, with how far a driver of such wheels can believe it."""
+    message = motion_message(time_ns, wheels.reported, robot)
+    message.pose.covariance = wheels.pose_covariance
+    message.twist.covariance = wheels.twist_covariance
+    return message
+
+
+def motion_message(time_ns: int, motion: Motion, robot: RobotSettings) -> Odometry:
+    """Pose in the world's own coordinates, twist in the robot's frame (REP 105)."""
+    message = Odometry(child_frame_id=robot.base_frame)
+    message.header = Header(stamp=time_message(time_ns), frame_id=robot.odometry_frame)
+    pose, twist = message.pose.pose, message.twist.twist
+    pose.position.x, pose.position.y = motion.x_m, motion.y_m
+    pose.orientation.z = math.sin(0.5 * motion.yaw_rad)
+    pose.orientation.w = math.cos(0.5 * motion.yaw_rad)
+    twist.linear.x, twist.angular.z = motion.speed_m_s, motion.turn_rad_s
+    return message
+
+
 def drive_status(
     drive: int, seed: int, outcome: DriveOutcome, unheard: Sequence[str] = ()
 ) -> DiagnosticStatus:
-    """The outcome of a drive; WARN after a collision, and while publishers are `unheard`."""
-    level = DiagnosticStatus.WARN if outcome.collisions or unheard else DiagnosticStatus.OK
-    text = f'world {seed}: {outcome.collisions} collisions in {outcome.distance_m:.1f} m'
+    """The outcome of a drive; WARN after a collision or a fall, or with publishers `unheard`."""
+    hurt = outcome.collisions or outcome.falls
+    level = DiagnosticStatus.WARN if hurt or unheard else DiagnosticStatus.OK
+    falls = f' and {outcome.falls} falls' if outcome.falls else ''
+    text = f'world {seed}: {outcome.collisions} collisions{falls} in {outcome.distance_m:.1f} m'
     text = '; '.join([text, *(f'cmd_vel not heard: {reason}' for reason in unheard)])
     values = {'drive': drive, 'world': seed, **dataclasses.asdict(outcome)}
     return status_message('synthetic_camera: drive', level, text, values)
@@ -230,6 +267,8 @@ class SyntheticCamera(Node):
         if settings.scene == 'robot':
             self._robot = RobotView(self, self._parameter_server, camera_model(settings))
             timer_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        else:
+            self._path = PathOdometryTopic(self, self._parameter_server)
         self._parameter_server.warn_of_unused_qos()
         self.create_timer(1.0 / settings.rate, self._on_timer, clock=timer_clock)
         self.get_logger().info(f'{settings.scene} scene {settings.seed} -> {self._topics.names}')

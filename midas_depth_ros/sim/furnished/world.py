@@ -39,6 +39,7 @@ from midas_depth_ros.sim.furnished.place import (
 )
 from midas_depth_ros.sim.furnished.shading import Photo, develop, view_place
 from midas_depth_ros.sim.furnished.textures import Atlas, atlas
+from midas_depth_ros.sim.robot.ground import FLAT, Ground
 from midas_depth_ros.sim.robot.plain_world import START_HEIGHTS_M, Start, free_start
 from midas_depth_ros.sim.robot.plan_view import Convex, Disc, Heights, Outline, PlanView, Rectangle
 from midas_depth_ros.sim.scene.render import Rendering
@@ -333,6 +334,7 @@ class FurnishedWorld:
     start: Start
     seed: int
     kind: str = 'furnished room'
+    ground: Ground = FLAT
 
     def plan(self, heights: Heights) -> PlanView:
         """Return the plan between two heights, from above."""

@@ -14,7 +14,11 @@ from collections.abc import Callable
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.options.stream import RobotSettings
+from midas_depth_ros.sim.robot.ground import FLAT, Ground
+from midas_depth_ros.sim.robot.odometry import Odometry, Rolled
 from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
+from midas_depth_ros.sim.robot.robot import Motion
 from midas_depth_ros.sim.scene.render import Rendering, render
 from midas_depth_ros.sim.scene.scene import (
     Box,
@@ -63,6 +67,7 @@ class PlainWorld:
     start: Start
     kind: str
     seed: int
+    ground: Ground = FLAT
 
     def plan(self, heights: Heights) -> PlanView:
         """Return the plan between two heights, from above."""
@@ -102,7 +107,7 @@ def _corridor(rng: Generator) -> tuple[Room, list[Solid]]:
     side = 1
     for x in np.arange(room.x_min_m + 1.0, room.x_max_m - 1.0, rng.uniform(1.3, 2.0)):
         y = side * (0.5 * width - float(rng.uniform(0.1, 0.45)))
-        solids += _thing(rng, float(x + rng.uniform(-0.3, 0.3)), y)
+        solids += random_thing(rng, float(x + rng.uniform(-0.3, 0.3)), y)
         side = -side if rng.random() < 0.8 else side
     return room, solids
 
@@ -140,11 +145,11 @@ def _clutter(rng: Generator, room: Room, count: int) -> list[Solid]:
     for _ in range(count):
         x = float(rng.uniform(room.x_min_m + 0.2, room.x_max_m - 0.2))
         y = float(rng.uniform(room.y_min_m + 0.2, room.y_max_m - 0.2))
-        solids += _thing(rng, x, y)
+        solids += random_thing(rng, x, y)
     return solids
 
 
-def _thing(rng: Generator, x: float, y: float) -> list[Solid]:
+def random_thing(rng: Generator, x: float, y: float) -> list[Solid]:
     """A random object on the floor."""
     kind = rng.choice(list(THINGS), p=[share for share, _ in THINGS.values()])
     return THINGS[str(kind)][1](rng, x, y)
@@ -256,6 +261,12 @@ class MovingScene:
         slope = (self._path(turn + 1e-4) - self._path(turn - 1e-4)) / (2e-4 * LAP_M / math.tau)
         return Pose(x, y, 0.3, math.atan(slope), math.radians(6.0))
 
+    def way_at(self, time_s: float) -> Pose:
+        """Return the camera's pose without the jump back after each period, as odometry has it."""
+        laps = math.floor(time_s / self.period_s)
+        pose = self.pose_at(time_s)
+        return dataclasses.replace(pose, x_m=pose.x_m + laps * LAP_M)
+
     def scene_at(self, time_s: float) -> Scene:
         """Return what is around the camera at this time, barrel included."""
         turn = self._turn(time_s)
@@ -311,3 +322,56 @@ def _obstacle(rng: np.random.Generator, x: float, side: int) -> Solid:
     if kind == 'pole':
         return Cylinder(x, y - side * 0.15, POLE_RADIUS_M, 2.5, material=SLIM_POLE)
     return Sphere(x, y, 0.4 * size, 0.4 * size, BALL)
+
+
+# --- Wheels that carry the camera along its path, for their odometry.
+
+MOST_AHEAD_S = 60.0  # a larger step, or one back, means that the clock was set
+PATH_STEP_S = 0.01
+
+
+class PathOdometry:
+    """Odometry of wheels below a camera that moves along a path, by stamps in nanoseconds.
+
+    Time of the path begins at `epoch_ns`, a multiple of its period.
+    """
+
+    def __init__(
+        self, scene: MovingScene, epoch_ns: int, start_ns: int, settings: RobotSettings
+    ) -> None:
+        self.scene = scene
+        self._epoch_ns = epoch_ns
+        start_s = self._seconds(start_ns)
+        start = _motion_on(scene, start_s)
+        self._odometry = Odometry(start, settings, scene.seed)
+        self._true = start
+
+    def follows(self, time_ns: int) -> bool:
+        """Return whether a time is soon after the last one."""
+        ahead_s = self._seconds(time_ns) - self._true.time_s
+        return 0.0 <= ahead_s <= MOST_AHEAD_S
+
+    def advance(self, time_ns: int) -> Odometry:
+        """Move on to a time; return what the wheels report then."""
+        begin_s, end_s = self._true.time_s, self._seconds(time_ns)
+        steps = math.ceil((end_s - begin_s) / PATH_STEP_S - 1e-9)
+        for number in range(1, steps + 1):
+            before = self._true
+            self._true = now = _motion_on(self.scene, begin_s + (end_s - begin_s) * number / steps)
+            turn = math.remainder(now.yaw_rad - before.yaw_rad, math.tau)
+            chord = math.hypot(now.x_m - before.x_m, now.y_m - before.y_m)
+            way = chord * (0.5 * turn / math.sin(0.5 * turn) if turn else 1.0)
+            rolled = Rolled(way, turn, now.speed_m_s, now.turn_rad_s)
+            self._odometry.roll(now.time_s, rolled)
+        return self._odometry
+
+    def _seconds(self, time_ns: int) -> float:
+        return (time_ns - self._epoch_ns) / 1e9
+
+
+def _motion_on(scene: MovingScene, time_s: float) -> Motion:
+    """The true motion on the path at a time."""
+    late, early, now = (scene.way_at(time_s + by) for by in (1e-3, -1e-3, 0.0))
+    speed = math.hypot(late.x_m - early.x_m, late.y_m - early.y_m) / 2e-3
+    turn = math.remainder(late.yaw_rad - early.yaw_rad, math.tau) / 2e-3
+    return Motion(time_s, now.x_m, now.y_m, now.yaw_rad, speed, turn)

@@ -17,6 +17,8 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.options.stream import RobotSettings, SyntheticCameraSettings
+from midas_depth_ros.sim.robot.ground import Footing, Ground, Stance
+from midas_depth_ros.sim.robot.odometry import Grip, Odometry, Rolled, along_arc
 from midas_depth_ros.sim.robot.plan_view import Heights, PlanView
 from midas_depth_ros.sim.scene.render import Rendering
 from midas_depth_ros.sim.scene.scene import Pose
@@ -77,7 +79,10 @@ def robot_of(settings: SyntheticCameraSettings) -> RobotModel:
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """Pose and velocity of the robot at a time; yaw and turn to the left positive."""
+    """Pose and velocity of the robot at a time; yaw and turn to the left positive.
+
+    z, pitch (down) and roll (to the right) are those of the ground it stands on.
+    """
 
     time_s: float = 0.0
     x_m: float = 0.0
@@ -85,9 +90,14 @@ class Motion:
     yaw_rad: float = 0.0
     speed_m_s: float = 0.0
     turn_rad_s: float = 0.0
+    z_m: float = 0.0
+    pitch_rad: float = 0.0
+    roll_rad: float = 0.0
 
     def camera_pose(self, model: RobotModel) -> Pose:
         """Return the pose of the camera."""
+        if self.z_m or self.pitch_rad or self.roll_rad:
+            return self._tilted_camera_pose(model)
         return Pose(
             self.x_m + model.camera_forward_m * math.cos(self.yaw_rad),
             self.y_m + model.camera_forward_m * math.sin(self.yaw_rad),
@@ -96,6 +106,19 @@ class Motion:
             model.camera_pitch_rad,
         )
 
+    def _tilted_camera_pose(self, model: RobotModel) -> Pose:
+        body = Pose(0.0, 0.0, 0.0, self.yaw_rad, self.pitch_rad, self.roll_rad).optical_axes
+        across, down, ahead = body.T  # of a level camera on the body
+        x, y, z = model.camera_forward_m * ahead - model.camera_height_m * down
+        c, s = math.cos(model.camera_pitch_rad), math.sin(model.camera_pitch_rad)
+        looks = c * ahead + s * down
+        below = c * down - s * ahead
+        # The angles of `Pose`: yaw, then pitch, then roll.
+        yaw = math.atan2(looks[1], looks[0])
+        pitch = math.asin(max(-1.0, min(1.0, -looks[2])))
+        roll = math.atan2(-across[2], -below[2])
+        return Pose(self.x_m + x, self.y_m + y, self.z_m + z, yaw, pitch, roll)
+
 
 class Robot:
     """The robot in an empty world; `motion` is its current state."""
@@ -103,6 +126,7 @@ class Robot:
     def __init__(self, model: RobotModel, start: Motion) -> None:
         self.model = model
         self.motion = start
+        self.rolled = Rolled(0.0, 0.0, start.speed_m_s, start.turn_rad_s)  # the last step
         self._waiting: collections.deque[tuple[float, float, float]] = collections.deque()
         self._acting = (-math.inf, 0.0, 0.0)  # since when, speed, turn
 
@@ -114,28 +138,49 @@ class Robot:
 
     def step(self, time_s: float) -> Motion:
         """Move on to a time, at most `STEP_S` from now, along an exact arc."""
-        before, model = self.motion, self.model
+        before, model, wheels = self.motion, self.model, self.rolled
         dt = time_s - before.time_s
         speed, turn = self._wanted(time_s)
-        speed = _towards(before.speed_m_s, speed, model.max_acceleration_m_s2 * dt)
-        turn = _towards(before.turn_rad_s, turn, model.max_turn_acceleration_rad_s2 * dt)
-        mean_speed = 0.5 * (speed + before.speed_m_s)
-        half_angle = 0.25 * (turn + before.turn_rad_s) * dt
-        # The chord of an arc: its length is the arc's times sin(half angle) / half angle.
-        chord = mean_speed * dt * (math.sin(half_angle) / half_angle if half_angle else 1.0)
+        speed = _towards(wheels.speed_m_s, speed, model.max_acceleration_m_s2 * dt)
+        turn = _towards(wheels.turn_rad_s, turn, model.max_turn_acceleration_rad_s2 * dt)
+        way = 0.5 * (speed + wheels.speed_m_s) * dt
+        angle = 2 * (0.25 * (turn + wheels.turn_rad_s) * dt)
+        x, y = along_arc(way * math.cos(before.pitch_rad), angle, before.yaw_rad)
+        self.rolled = Rolled(way, angle, speed, turn)
         self.motion = Motion(
             time_s,
-            before.x_m + chord * math.cos(before.yaw_rad + half_angle),
-            before.y_m + chord * math.sin(before.yaw_rad + half_angle),
-            math.remainder(before.yaw_rad + 2 * half_angle, math.tau),
+            before.x_m + x,
+            before.y_m + y,
+            math.remainder(before.yaw_rad + angle, math.tau),
             speed,
             turn,
+            before.z_m,
+            before.pitch_rad,
+            before.roll_rad,
         )
         return self.motion
 
-    def hold(self, place: Motion) -> None:
-        """Stay at `place`, as something is in the way; the robot may still turn."""
-        self.motion = dataclasses.replace(self.motion, x_m=place.x_m, y_m=place.y_m, speed_m_s=0.0)
+    def stand(self, stance: Stance) -> Motion:
+        """Take the height and the tilt of the ground."""
+        self.motion = dataclasses.replace(self.motion, **vars(stance))
+        return self.motion
+
+    def hold(self, place: Motion, spins: bool = False) -> None:
+        """Stay at `place`, as something is in the way; the robot may still turn.
+
+        spins: the wheels turn on as commanded, instead of standing.
+        """
+        self.motion = dataclasses.replace(
+            self.motion,
+            x_m=place.x_m,
+            y_m=place.y_m,
+            speed_m_s=0.0,
+            z_m=place.z_m,
+            pitch_rad=place.pitch_rad,
+            roll_rad=place.roll_rad,
+        )
+        if not spins:
+            self.rolled = dataclasses.replace(self.rolled, way_m=0.0, speed_m_s=0.0)
 
     def _wanted(self, time_s: float) -> tuple[float, float]:
         """The commanded speed and turn at a time, within the robot's limits."""
@@ -160,7 +205,8 @@ def _clamped(value: float, limit: float) -> float:
 
 # --- A robot driving in a world: motion, collisions, distance, stops and smallest clearance.
 #
-# A collision stops the robot at the last free place, and lasts until it has backed off.
+# A collision stops the robot at the last free place, and lasts until it has backed off. So does a
+# fall: a wheel that would drop by more than the robot's clearance, as over an edge.
 
 MOVING_M_S, STOPPED_M_S = 0.05, 0.01  # a stop: from faster than the first to slower than the second
 APART_M = 0.02  # a collision ends at this distance
@@ -169,7 +215,7 @@ SCAN_HEIGHTS_M = (0.03, 0.5)  # between which a scan for evaluation sees obstacl
 
 @dataclasses.dataclass(frozen=True)
 class DriveOutcome:
-    """The result of a drive so far; metres and seconds."""
+    """The result of a drive so far; metres and seconds. falls: wheels driven over an edge."""
 
     collisions: int = 0
     distance_m: float = 0.0
@@ -177,6 +223,7 @@ class DriveOutcome:
     stops: int = 0
     min_clearance_m: float = math.inf
     seconds: float = 0.0
+    falls: int = 0
 
 
 class World(Protocol):
@@ -194,6 +241,10 @@ class World(Protocol):
     def seed(self) -> int:
         """The seed that it was made from."""
 
+    @property
+    def ground(self) -> Ground:
+        """What is driven on."""
+
     def plan(self, heights: Heights) -> PlanView:
         """Return the plan between two heights, from above."""
 
@@ -207,15 +258,37 @@ class World(Protocol):
 class DrivenRobot:
     """A robot in a world, from the start pose on."""
 
-    def __init__(self, world: World, model: RobotModel, time_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        world: World,
+        model: RobotModel,
+        time_s: float = 0.0,
+        wheels: RobotSettings | None = None,
+    ) -> None:
+        """wheels: the errors of its odometry; None = none."""
         self.world = world
         self.model = model
+        self._wheels = wheels or RobotSettings()
         x, y, yaw = world.start
         self._robot = Robot(model, Motion(time_s, x, y, yaw))
+        self._odometry = Odometry(self._robot.motion, self._wheels, world.seed)
+        self._grip = Grip(world.seed, self._wheels)
         self._in_the_way = world.plan(model.heights)
         self._seen = world.plan(SCAN_HEIGHTS_M)
+        self._edges = world.ground.edges(model.floor_clearance_m)
+        self._footing: Footing | None = None  # of ground that is not flat
+        self._held_at: tuple[float, float] | None = None  # by a step or an edge of it
+        if not world.ground.is_flat:
+            on = world.ground, model.radius_m, model.floor_clearance_m
+            self._footing = Footing(*on, world.start)
+            self._robot.stand(self._footing.stance)
         self._moving = self._touching = False
         self.outcome = DriveOutcome(min_clearance_m=self.clearance_m)
+
+    @property
+    def odometry(self) -> Odometry:
+        """What its wheels report, up to the time of `motion`."""
+        return self._odometry
 
     @property
     def motion(self) -> Motion:
@@ -224,9 +297,12 @@ class DrivenRobot:
 
     @property
     def clearance_m(self) -> float:
-        """Metres between the robot's edge and the nearest solid or wall; 0 when they touch."""
-        motion = self._robot.motion
-        return max(self._in_the_way.gap(motion.x_m, motion.y_m) - self.model.radius_m, 0.0)
+        """Metres between the robot's rim and the nearest solid, wall or edge of the ground; 0 when
+        they touch.
+        """
+        x, y = self._robot.motion.x_m, self._robot.motion.y_m
+        gap = min(self._in_the_way.gap(x, y), self._edges.gap(x, y))
+        return max(gap - self.model.radius_m, 0.0)
 
     def command(self, time_s: float, speed_m_s: float, turn_rad_s: float) -> None:
         """Take a command, as `Robot.command` does."""
@@ -242,24 +318,36 @@ class DrivenRobot:
 
     def scan(self, angles_rad: np.ndarray) -> np.ndarray:
         """Return exact ranges (n,) in metres from the camera's place, at angles to the left of
-        ahead.
+        ahead; edges of the ground count, up or down.
         """
         pose = self.motion.camera_pose(self.model)
-        return self._seen.reach(pose.x_m, pose.y_m, pose.yaw_rad + angles_rad)
+        at = pose.x_m, pose.y_m, pose.yaw_rad + angles_rad
+        seen = self._seen.reach(*at)
+        return seen if self._footing is None else np.minimum(seen, self._edges.reach(*at))
 
     def _step(self, time_s: float) -> None:
         before, outcome = self.motion, self.outcome
         after = self._robot.step(time_s)
-        gap = self._in_the_way.gap(after.x_m, after.y_m) - self.model.radius_m
-        bumped = gap <= 0 and not self._touching
-        self._touching = gap <= (APART_M if self._touching else 0.0)
-        if gap <= 0:
-            self._robot.hold(before)
+        spins = self._grip.is_lost(time_s, self._robot.rolled.way_m)
+        if spins:
+            self._robot.hold(before, spins)
             after = self.motion
+        gap = self._in_the_way.gap(after.x_m, after.y_m) - self.model.radius_m
+        climbs, falls = self._on_ground(after)
+        anew = (climbs or falls) and self._held_anew(after)
+        bumped = (gap <= 0 and not self._touching) or (climbs and not falls and anew)
+        self._touching = gap <= (APART_M if self._touching else 0.0)
+        if gap <= 0 or climbs or falls:
+            spins = self._wheels.spin != 'none'
+            self._robot.hold(before, spins)
+            after = self.motion
+        self._odometry.roll(time_s, self._robot.rolled, spins)
         moved = math.hypot(after.x_m - before.x_m, after.y_m - before.y_m)
         speed = abs(after.speed_m_s)
         stopped = self._moving and speed < STOPPED_M_S
         self._moving = speed > MOVING_M_S or (self._moving and not stopped)
+        if self._footing is not None:
+            gap = min(gap, self._edges.gap(after.x_m, after.y_m) - self.model.radius_m)
         self.outcome = DriveOutcome(
             outcome.collisions + bumped,
             outcome.distance_m + moved,
@@ -267,7 +355,26 @@ class DrivenRobot:
             outcome.stops + stopped,
             min(outcome.min_clearance_m, max(gap, 0.0)),
             outcome.seconds + time_s - before.time_s,
+            outcome.falls + (falls and anew),
         )
+
+    def _on_ground(self, after: Motion) -> tuple[bool, bool]:
+        """Stand on the ground; return whether it runs against a step up, and over an edge down."""
+        if self._footing is None:
+            return False, False
+        climbs, falls = self._footing.step(after.x_m, after.y_m, after.yaw_rad)
+        self._robot.stand(self._footing.stance)
+        held = self._held_at
+        if held is not None and math.dist(held, (after.x_m, after.y_m)) > APART_M:
+            self._held_at = None
+        return climbs, falls
+
+    def _held_anew(self, at: Motion) -> bool:
+        """Whether a step or an edge holds it now and did not before."""
+        anew = self._held_at is None
+        if anew:
+            self._held_at = at.x_m, at.y_m
+        return anew
 
 
 # --- Exact depth turned into what a network gives: inverse, noisy, of unknown scale and shift.

@@ -128,6 +128,25 @@ class Box:
 
 
 @dataclasses.dataclass(frozen=True)
+class Wedge(Box):
+    """A box whose top slopes along its length: a ramp.
+
+    `height_m` is that of its front end (towards its own +x), `rear_height_m` that of the other one,
+    which is not the higher of the two.
+    """
+
+    rear_height_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.rear_height_m <= self.height_m:
+            raise SceneError(
+                f'rear_height_m of Wedge is {self.rear_height_m}: it must be from 0 to height_m '
+                f'({self.height_m}); turn the wedge round for a slope the other way'
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Cylinder:
     """An upright cylinder: a pole, a bin, a pillar."""
 
@@ -293,6 +312,8 @@ def meet(solid: Solid, origin: np.ndarray, directions: Directions) -> Impact:
     """
     directions = [axis.astype(np.float64) for axis in directions]
     with np.errstate(divide='ignore', invalid='ignore'):
+        if isinstance(solid, Wedge):
+            return _meet_wedge(solid, origin, directions)
         if isinstance(solid, Box):
             return _meet_box(solid, origin, directions)
         if isinstance(solid, Cylinder):
@@ -318,6 +339,48 @@ def _meet_box(box: Box, origin: np.ndarray, directions: Directions) -> Impact:
     point = [o + reach * d + h for o, d, h in zip(start, local, half, strict=True)]
     across = np.where(side[0], point[1], point[0])
     up = np.where(side[2], point[1], point[2])
+    normal = (c * facing[0] - s * facing[1], s * facing[0] + c * facing[1], facing[2])
+    return Impact(distance, normal, across, up)
+
+
+def _meet_wedge(wedge: Wedge, origin: np.ndarray, directions: Directions) -> Impact:
+    """As a box, with the half-space below the slope in place of that below its top."""
+    c, s = math.cos(wedge.yaw_rad), math.sin(wedge.yaw_rad)
+    dx, dy, dz = directions
+    x, y = origin[0] - wedge.x_m, origin[1] - wedge.y_m
+    local = [c * dx + s * dy, c * dy - s * dx, dz]
+    start = [c * x + s * y, c * y - s * x, origin[2] - wedge.bottom_m]
+    slope = (wedge.height_m - wedge.rear_height_m) / wedge.length_m
+    middle_m = 0.5 * (wedge.height_m + wedge.rear_height_m)
+    half_length, half_width = 0.5 * wedge.length_m, 0.5 * wedge.width_m
+    # Outward normals of its six faces and their distances from the local origin.
+    faces = [
+        ((1.0, 0.0, 0.0), half_length),
+        ((-1.0, 0.0, 0.0), half_length),
+        ((0.0, 1.0, 0.0), half_width),
+        ((0.0, -1.0, 0.0), half_width),
+        ((0.0, 0.0, -1.0), 0.0),
+        ((-slope, 0.0, 1.0), middle_m),
+    ]
+    near, far = np.full(dz.shape, -np.inf), np.full(dz.shape, np.inf)
+    face = np.zeros(dz.shape, np.int8)
+    for number, ((nx, ny, nz), out) in enumerate(faces):
+        beyond = nx * start[0] + ny * start[1] + nz * start[2] - out  # above 0: outside of it
+        rate = nx * local[0] + ny * local[1] + nz * local[2]
+        at = -beyond / rate
+        enter = np.where(rate < 0, at, -np.inf)
+        missed = (rate == 0) & (beyond > 0)
+        leave = np.where(rate > 0, at, np.where(missed, -np.inf, np.inf))
+        face[enter > near] = number
+        near, far = np.maximum(near, enter), np.minimum(far, leave)
+    distance = np.where((near <= far) & (near > 0), near, np.inf)
+    reach = np.where(np.isfinite(distance), distance, 0.0)
+    point = [o + reach * d for o, d in zip(start, local, strict=True)]
+    normals = np.array([normal for normal, _ in faces])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    facing = [np.take(normals[:, axis], face) for axis in range(3)]
+    across = np.where(face < 2, point[1], point[0])
+    up = np.where(face >= 4, point[1], point[2])
     normal = (c * facing[0] - s * facing[1], s * facing[0] + c * facing[1], facing[2])
     return Impact(distance, normal, across, up)
 

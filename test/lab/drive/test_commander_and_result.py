@@ -41,7 +41,17 @@ def test_summary():
     assert found['min_clearance_m'] == 0.0
     assert found['stops'] == 4
     assert found['collided'] == [8]
+    assert (found['falls'], found['fell']) == (0, [])
     assert found['depth'] == 'exact'
+
+
+def test_falls_are_told_apart_from_collisions():
+    fell = DriveOutcome(distance_m=2.0, min_clearance_m=0.0, seconds=5.0, falls=1)
+    found = summary([WorldResult(7, 'ramp', fell, fell), WorldResult(9, 'ramp', CLEAR, HIT)])
+    assert (found['falls'], found['falls_without_avoidance'], found['fell']) == (1, 1, [7])
+    assert (found['collisions'], found['collisions_without_avoidance']) == (0, 1)
+    assert 'with avoidance: fell in 2.0 m' in drive_line(7, fell, True)
+    assert summary([WorldResult(7, 'room', None, HIT)])['falls'] is None
 
 
 def test_summary_of_what_was_left_out():

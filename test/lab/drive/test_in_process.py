@@ -24,6 +24,7 @@ from midas_depth_ros.sim import (
     Sphere,
     furnished_world,
     plain_world,
+    uneven_world,
 )
 
 SHORT = LoopOptions(seconds=12.0)
@@ -58,6 +59,17 @@ def test_among_furniture_too():
     avoiding = drive(world, rig.ROBOT, SHORT, make_sensor(SETTINGS, 0, None), avoidance())
     assert not avoiding.collisions
     assert avoiding.distance_m > 0.5
+
+
+@pytest.mark.parametrize(('seed', 'end'), [(0, 'falls'), (6, 'collisions')])
+def test_on_uneven_ground_blind_it_falls_or_collides_and_avoiding_it_does_not(seed, end):
+    world = uneven_world(seed)
+    blind = drive(world, rig.ROBOT, LoopOptions(seconds=15.0))
+    assert getattr(blind, end) == 1
+    avoiding = drive(world, rig.ROBOT, SHORT, make_sensor(SETTINGS, seed, None), avoidance())
+    assert (avoiding.collisions, avoiding.falls) == (0, 0)
+    assert avoiding.min_clearance_m > 0, 'nor was its rim over an edge'
+    assert avoiding.distance_m > 0.5, 'standing still is no avoidance'
 
 
 def test_most_worlds_are_not_to_be_driven_blind():

@@ -1,0 +1,227 @@
+"""Scale and shift from anchors: places in the picture whose 1/Z is known, each with a deviation.
+
+A robust, weighted fit of 1/Z on relative inverse depth: a line, or a monotone curve of few knots.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+
+from midas_depth_ros.geometry.fitting import robust_deviation, tukey_votes
+from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+
+MIN_ANCHORS = 12
+MIN_SHARE = 0.5  # of the weight that must agree with one line
+PAIRS = 256  # hypotheses
+# By which share of 1/Z a network is off: at first, and limits of what is found.
+NETWORK, NETWORK_LEAST, NETWORK_MOST = 0.12, 0.06, 0.25
+FAR_SHARE = 0.15  # of the median 1/Z: what is farther is no more exact than that
+EDGE_SHARE = 0.35  # of the change of d around an anchor: by which its d may be wrong
+LEVER = 0.5  # of the spread of d: least difference of a pair
+REACH = 3.0  # deviations within which an anchor has a vote
+REFITS = 8
+PATCH = 0.15  # of the width: errors of a network are alike within it
+MAX_SIGMA = 0.15  # of 1/Z in the middle of the anchors, as a share
+# What is known of any picture: its farthest part is not nearer than its middle, and not beyond
+# infinity. 1/Z there, as a share of that of the anchors, and how uncertain this is.
+FARTHEST, FARTHEST_SIGMA = 0.5, 0.3
+FAR_SHARE_OF_PICTURE = 0.02
+# Anchors count as much as there is picture with a d like theirs: in so many parts of equal size, up
+# to this factor.
+PARTS, MOST_EMPHASIS = 8, 5.0
+MIN_COVERED = 0.5  # of the picture must have a d between those of anchors
+IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchors:
+    """d, inverse (1/Z, 1/m), sigma (of it), edge (change of d around it): (n,) float64 each;
+    place: (n, 2), in widths of the picture. picture: (m,) d of the whole picture, some of its
+    pixels, ascending.
+    """
+
+    d: np.ndarray
+    inverse: np.ndarray
+    sigma: np.ndarray
+    edge: np.ndarray
+    place: np.ndarray
+    picture: np.ndarray
+
+
+def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal:
+    """Return the fit of 1/Z on d, or why there is none. Deterministic."""
+    if len(anchors.d) < MIN_ANCHORS:
+        return Refusal(f'only {len(anchors.d)} corners have a depth, {MIN_ANCHORS} are needed')
+    level = _level(anchors)
+    emphasis = _emphasis(anchors)
+    start = _best_hypothesis(anchors, emphasis, level)
+    if start is None:
+        return Refusal('no two corners agree that nearer is larger')
+    scale, shift, network = *start, NETWORK
+    for _ in range(REFITS):
+        off, tolerance = _off(anchors, scale, shift, network, level)
+        votes = tukey_votes(off, REACH) * (np.abs(off) < REACH)
+        if votes.sum() < 0.25 * MIN_ANCHORS:
+            return Refusal('the depths of the corners scatter too widely around any fit')
+        line = _line(anchors, votes, tolerance, (scale, shift), network, emphasis)
+        if line is None or not line[0] > 0:
+            return Refusal('the scale that fits the corners is not positive: nearer is not larger')
+        scale, shift = line
+        network = _network(anchors, scale, shift, network, level)
+    return _judged(anchors, emphasis, (scale, shift), network, level)
+
+
+def _part(anchors: Anchors) -> np.ndarray:
+    """In which part of the picture, from far to near, each anchor is by its d, (n,) int."""
+    count = len(anchors.picture)
+    limits = anchors.picture[[count * part // PARTS for part in range(1, PARTS)]]
+    return np.searchsorted(limits, anchors.d)
+
+
+def _covered(anchors: Anchors, near: np.ndarray) -> float:
+    """The share of the picture whose d is between those of anchors that agree."""
+    low, high = np.quantile(anchors.d[near], (0.05, 0.95))
+    first, last = np.searchsorted(anchors.picture, (low, high))
+    return float(last - first) / len(anchors.picture)
+
+
+def _emphasis(anchors: Anchors) -> np.ndarray:
+    """Weights (n,) of mean 1 by which anchors stand for the picture, not for its texture."""
+    part = _part(anchors)
+    each = np.bincount(part, minlength=PARTS)
+    weight = np.clip(len(anchors.d) / (PARTS * np.maximum(each, 1)), 0, MOST_EMPHASIS)[part]
+    return weight / weight.mean()
+
+
+def _patches(anchors: Anchors, near: np.ndarray) -> int:
+    """In how many parts of the picture there are anchors: errors of neighbours are alike."""
+    return len(np.unique((anchors.place[near] / PATCH).astype(int), axis=0))
+
+
+def _line(
+    anchors: Anchors, votes: np.ndarray, tolerance: np.ndarray, before: tuple[float, float],
+    own: float, emphasis: np.ndarray,
+) -> tuple[float, float] | None:  # fmt: skip
+    """One step of a fit with errors in d and in 1/Z (York et al., 2004)."""
+    near = votes > 0
+    count = float(votes.sum()) / _patches(anchors, near)
+    farthest = anchors.picture[round(FAR_SHARE_OF_PICTURE * (len(anchors.picture) - 1))]
+    d = np.append(anchors.d, farthest)
+    weight = np.append(emphasis * votes / tolerance**2, 0.0)
+    level = float(weight[:-1] @ anchors.inverse / weight.sum())
+    if not level > 0:
+        return None
+    weight[-1] = max(count, 1.0) / (FARTHEST_SIGMA * level) ** 2
+    inverse = np.append(anchors.inverse, FARTHEST * level)
+    total = weight.sum()
+    d_mean, inverse_mean = float(weight @ d / total), float(weight @ inverse / total)
+    x, y = d - d_mean, inverse - inverse_mean
+    scale = before[0]
+    in_d = np.zeros(len(d))  # share of the variance that is in d
+    fitted = np.maximum(scale * anchors.d + before[1], 0)
+    in_d[:-1] = IN_D * np.minimum((own * fitted / tolerance) ** 2, 1)
+    lever = (1 - in_d) * x + in_d * y / scale
+    bottom = float((weight * lever) @ x)
+    if not bottom > 0:
+        return None
+    scale = float((weight * lever) @ y) / bottom
+    return scale, inverse_mean - scale * d_mean
+
+
+def _level(anchors: Anchors) -> float:
+    """The typical 1/Z of the anchors, by the certain ones."""
+    certain = anchors.inverse[anchors.sigma <= np.median(anchors.sigma)]
+    return max(float(np.median(certain)), float(np.median(anchors.sigma)), 1e-6)
+
+
+def _off(
+    anchors: Anchors, scale: float, shift: float, network: float, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far the anchors are from a line, in deviations, and these deviations in 1/m."""
+    fitted = scale * anchors.d + shift
+    own = network * np.maximum(fitted, FAR_SHARE * level)
+    tolerance = np.sqrt(anchors.sigma**2 + own**2 + (EDGE_SHARE * scale * anchors.edge) ** 2)
+    return (anchors.inverse - fitted) / tolerance, tolerance
+
+
+def _network(anchors: Anchors, scale: float, shift: float, network: float, level: float) -> float:
+    """By which share of 1/Z d is off beyond the deviations of the anchors."""
+    off, tolerance = _off(anchors, scale, shift, network, level)
+    spread = robust_deviation(np.abs(off))
+    fitted = np.maximum(scale * anchors.d + shift, FAR_SHARE * level)
+    beyond = (spread**2 - 1) * float(np.median((tolerance / fitted) ** 2)) + network**2
+    return min(max(math.sqrt(max(beyond, 0.0)), NETWORK_LEAST), NETWORK_MOST)
+
+
+@functools.lru_cache(maxsize=64)
+def _pairs(count: int) -> np.ndarray:
+    """(PAIRS, 2) indices below `count`, always the same."""
+    return np.random.default_rng(0).integers(count, size=(PAIRS, 2))
+
+
+def _best_hypothesis(
+    anchors: Anchors, emphasis: np.ndarray, level: float
+) -> tuple[float, float] | None:
+    """The line through two anchors with most others near it."""
+    first, second = _pairs(len(anchors.d)).T
+    with np.errstate(divide='ignore', invalid='ignore'):
+        rise = anchors.inverse[first] - anchors.inverse[second]
+        scale = rise / (anchors.d[first] - anchors.d[second])
+        shift = anchors.inverse[first] - scale * anchors.d[first]
+    low, high = np.quantile(anchors.d, (0.1, 0.9))
+    apart = np.abs(anchors.d[first] - anchors.d[second]) >= LEVER * (high - low)
+    possible = np.isfinite(scale) & (scale > 0) & apart
+    if not possible.any():
+        return None
+    scale, shift = scale[possible], shift[possible]
+    own = NETWORK * np.maximum(np.abs(anchors.inverse), FAR_SHARE * level)
+    tolerance = 2 * np.sqrt(anchors.sigma**2 + own**2)
+    weight = np.minimum(1 / tolerance, 3 / np.median(tolerance)) * emphasis
+    off = np.abs(scale[:, None] * anchors.d + shift[:, None] - anchors.inverse) / tolerance
+    best = int(np.argmin(np.minimum(off, 1) @ weight))
+    return float(scale[best]), float(shift[best])
+
+
+def _judged(
+    anchors: Anchors, emphasis: np.ndarray, line: tuple[float, float], network: float, level: float
+) -> ScaleShift | Refusal:
+    scale, shift = line
+    off, tolerance = _off(anchors, scale, shift, network, level)
+    near = np.abs(off) < REACH
+    weight = emphasis * tukey_votes(off, REACH) * near / tolerance**2
+    plain = emphasis / tolerance**2
+    share = float(plain[near].sum() / plain.sum())
+    if share < MIN_SHARE or near.sum() < MIN_ANCHORS:
+        return Refusal(
+            f'only {int(near.sum())} corners ({share:.0%}) agree with one scale, {MIN_ANCHORS} '
+            f'({MIN_SHARE:.0%}) are needed'
+        )
+    covered = _covered(anchors, near)
+    if covered < MIN_COVERED:
+        return Refusal(
+            f'the corners are only like {covered:.0%} of the picture in relative inverse depth, '
+            f'{MIN_COVERED:.0%} are needed: the rest has no texture'
+        )
+    centre = float(weight @ anchors.d / weight.sum())
+    spread = float(weight @ (anchors.d - centre) ** 2)
+    # Errors of neighbours are alike: as many anchors count as there are patches with one.
+    patches = _patches(anchors, near)
+    scatter = max(1.0, float(weight @ off**2 / weight.sum()))
+    inflated = scatter * max(1.0, near.sum() / patches)
+    of_scale, of_middle = inflated / spread, inflated / float(weight.sum())
+    middle = scale * centre + shift
+    if not middle > 0 or math.sqrt(of_middle) > MAX_SIGMA * middle:
+        return Refusal(
+            f'the scale by the corners is off by {math.sqrt(of_middle) / max(middle, 1e-9):.0%} '
+            f'(1 sigma): {MAX_SIGMA:.0%} are allowed'
+        )
+    covariance = (of_scale, -centre * of_scale, of_middle + centre * centre * of_scale)
+    error = anchors.inverse - scale * anchors.d - shift
+    residual = float(np.sqrt(weight @ error**2 / weight.sum()))
+    return ScaleShift(
+        scale, shift, 'odometry', share, residual, int(near.sum()), covariance=covariance
+    )

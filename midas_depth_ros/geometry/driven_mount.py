@@ -1,0 +1,132 @@
+"""How a camera is mounted, found by driving: where the picture flows from is where the robot goes.
+
+In: pictures with the poses that odometry gives a camera of an assumed pitch. Out: its pitch, yaw
+and roll against the way, and its height by the metres of the same motion. No ruler, no long hall.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from midas_depth_ros.geometry.camera_model import CameraModel
+from midas_depth_ros.geometry.fitting import Grid
+from midas_depth_ros.geometry.motion import MotionReset
+from midas_depth_ros.geometry.mount import MountEstimate, estimate_mount, median_estimate
+from midas_depth_ros.geometry.parallax import Heading, ParallaxScale
+from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+from midas_depth_ros.options.metric import OdometryOptions
+
+# Odometry whose direction is far from that of the pictures is refused, so a camera of unknown pitch
+# is tried with several, radians; each on so much way.
+TRIED_RAD = (0.15, -0.2, 0.5, 0.85)
+TRIED_M = 0.3
+ENOUGH_M, ENOUGH_RAD = 0.5, math.radians(0.4)  # way and certainty after which it is known
+DRIVES_M = 0.03  # moved by more than this: the robot does not stand
+LEAST_FLOORS = 5  # frames with a floor in view whose height is believed
+SIGMAS, LEAST_RAD = 3.0, math.radians(1.0)  # how far apart two pitches are, to be a contradiction
+
+
+@dataclasses.dataclass(frozen=True)
+class DrivenEstimate:
+    """heading: by the focus of expansion. floor: by the floor in view in the metres of the motion,
+    with its deviations between frames, or None. way_m: how far the robot has driven.
+    """
+
+    heading: Heading
+    floor: tuple[MountEstimate, MountEstimate] | None
+    way_m: float
+
+    @property
+    def contradiction(self) -> str:
+        """Why the floor in view and the way disagree; '' if they do not."""
+        if self.floor is None:
+            return ''
+        middle, stray = self.floor
+        off = middle.pitch_rad - self.heading.pitch_rad
+        sigma = math.hypot(self.heading.sigma_rad, stray.pitch_rad)
+        if abs(off) <= max(SIGMAS * sigma, LEAST_RAD):
+            return ''
+        return (
+            f'the floor in view says {middle.pitch_rad:.4f}: drive where it is flat, with the '
+            'tyres and the load of every day'
+        )
+
+
+def pitch_contradiction(heading: Heading, pitch_rad: float) -> str:
+    """Return why a camera cannot have this pitch, by the way it drives; '' if it can."""
+    off = heading.pitch_rad - pitch_rad
+    if abs(off) <= max(SIGMAS * heading.sigma_rad, LEAST_RAD):
+        return ''
+    return (
+        f'camera_pitch is wrong, or the robot leans: by the way it drives the camera looks down by '
+        f'{heading.pitch_rad:.3f} rad (+- {heading.sigma_rad:.3f}), not {pitch_rad:.3f}: call '
+        '~/calibrate_pitch while it drives on flat floor'
+    )
+
+
+class DrivenMount:
+    """Gathers what the frames of a drive say of one camera's mount."""
+
+    def __init__(self, pitch_rad: float = math.nan, options: OdometryOptions | None = None) -> None:
+        """pitch_rad: what the camera's pitch is thought to be; NaN = unknown."""
+        self._parallax = ParallaxScale(options)
+        known = () if math.isnan(pitch_rad) else (pitch_rad,)
+        self._tried = (*known, *TRIED_RAD)
+        self._try = 0
+        self._way_m = self._tried_m = 0.0
+        self._last: np.ndarray | None = None
+        self._floors: list[MountEstimate] = []
+        self.reason = 'the robot has not moved'
+
+    @property
+    def assumed_pitch_rad(self) -> float:
+        """The pitch that the poses have to be computed with."""
+        return self._tried[self._try % len(self._tried)]
+
+    @property
+    def drives(self) -> bool:
+        """Whether the robot has moved."""
+        return self._way_m > DRIVES_M
+
+    @property
+    def done(self) -> bool:
+        """Whether enough was seen."""
+        heading = self._parallax.heading
+        return heading is not None and heading.sigma_rad < ENOUGH_RAD and self._tried_m >= ENOUGH_M
+
+    def add(
+        self, stamp_s: float, grey: np.ndarray, d: np.ndarray, grid: Grid, camera: CameraModel,
+        pose: np.ndarray | Refusal,
+    ) -> None:  # fmt: skip
+        """Use one frame; arguments as of `ParallaxScale.update` and `estimate_mount`."""
+        if isinstance(pose, Refusal):
+            self.reason = pose.reason
+            self._last = None
+            if isinstance(pose, MotionReset):
+                self._parallax.reset()
+            return
+        if self._last is not None:
+            way_m = float(np.linalg.norm(pose[:3, 3] - self._last[:3, 3]))
+            self._way_m, self._tried_m = self._way_m + way_m, self._tried_m + way_m
+        self._last = np.array(pose)
+        scale = self._parallax.update(stamp_s, grey, d, camera, pose)
+        if isinstance(scale, ScaleShift):
+            seen = estimate_mount(d, grid, scale)
+            if isinstance(seen, MountEstimate):
+                self._floors.append(seen)
+        else:
+            self.reason = scale.reason
+        if self._parallax.heading is None and self._tried_m >= TRIED_M:
+            self._parallax.reset()
+            self._try, self._tried_m, self._floors = self._try + 1, 0.0, []
+
+    def estimate(self) -> DrivenEstimate | Refusal:
+        """Return what is known by now, or why nothing is."""
+        heading = self._parallax.heading
+        if heading is None:
+            return Refusal(self.reason)
+        floor = median_estimate(self._floors) if len(self._floors) >= LEAST_FLOORS else None
+        return DrivenEstimate(heading, floor, self._way_m)

@@ -1,0 +1,204 @@
+"""Points followed from picture to picture, with where each was seen in a few earlier ones.
+
+Points are points, and where there are none, edges: of these only the motion across the edge is
+known, so each point has a covariance. A point is tracked by pyramidal Lucas-Kanade, forward and backward, always from the last *step*: a
+picture that is kept until the next is far enough from it, so that nothing drifts while the camera
+stands. Every step keeps the places of all points that are still followed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+
+PIXELS = 320 * 240  # of the reduced picture, about
+CELL_PX = 16  # one point is taken of each cell of this size
+POINTS = 260  # followed at most
+STEPS = 9  # kept at most
+WINDOW_PX, LEVELS, MARGIN_PX = 11, 3, 6
+BLOCK_PX = 5  # around a point, whose texture counts
+THERE_AND_BACK_PX = 0.4  # largest difference of a point from where it came, tracked backward
+# Texture, by the eigenvalues of cv2.cornerEigenValsAndVecs: a grey level per pixel is 6e-5. The one
+# at which a direction is half as certain as the best; the least of a point; of an edge by a corner.
+HALF_CERTAIN, FAINTEST, EDGE_SHARE = 1e-4, 1e-4, 0.03
+LEAST_CERTAIN = 1e-3
+STEP_FLOW = 0.045  # of the width: a median motion since the last step that makes a new one
+STEP_LOST = 0.7  # share of the points still followed below which there is a new step
+CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
+
+Label = TypeVar('Label')
+
+
+def reduced_size(width: int, height: int) -> tuple[int, int]:
+    """Return width and height of the picture that points are followed in."""
+    factor = min(1.0, math.sqrt(PIXELS / (width * height)))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+class PointTracks(Generic[Label]):
+    """The points of one camera.
+
+    here: (n, 2) float32, where they are in the last picture, in its reduced pixels. seen:
+    (steps, n, 2) float32, where they were in each step, NaN where not yet. `labels`: what was given
+    with each step, the oldest first. `notes`: (n,) a number kept with each corner, NaN at first.
+    certainty: (n, 3) xx, xy and yy of the inverse of the covariance of its place, 1 = a good corner.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all points."""
+        self.here = np.zeros((0, 2), np.float32)
+        self.notes = np.zeros(0)
+        self.certainty = np.zeros((0, 3))
+        self.seen = np.zeros((0, 0, 2), np.float32)
+        self.labels: list[Label] = []
+        self.size = (0, 0)
+        self._grey = self._step_grey = np.zeros((0, 0), np.uint8)
+        self._at_step = 0
+
+    def update(self, grey: np.ndarray, guess: np.ndarray | None = None) -> None:
+        """Follow the points into a picture (h, w) uint8 of the reduced size.
+
+        guess: (n, 2) where they are expected; where they were before by default.
+        """
+        size = grey.shape[1], grey.shape[0]
+        if size != self.size:
+            self.reset()
+            self.size = size
+        self._grey = grey
+        if not len(self.here):
+            return
+        start = self.seen[-1]
+        guess = self.here if guess is None else guess
+        there, found = _flow(self._step_grey, grey, start, guess)
+        back, found_back = _flow(grey, self._step_grey, there, start)
+        good = found & found_back
+        good &= _squared(self.certainty, back - start) < THERE_AND_BACK_PX**2
+        good &= (there > MARGIN_PX).all(axis=1)
+        good &= (there < np.array(size, np.float32) - 1 - MARGIN_PX).all(axis=1)
+        self.here = there
+        self.keep(good)
+
+    @property
+    def flow_px(self) -> float:
+        """Median motion since the last step, in reduced pixels; 0 without points."""
+        if not len(self.here):
+            return 0.0
+        return float(np.median(np.hypot(*(self.here - self.seen[-1]).T)))
+
+    @property
+    def step_due(self) -> bool:
+        """Whether the last picture is to be a step."""
+        if not self.labels or len(self.here) < STEP_LOST * self._at_step:
+            return True
+        return self.flow_px > STEP_FLOW * self.size[0]
+
+    def step(self, label: Label) -> None:
+        """Make the last picture a step, and look for new points in it."""
+        texture = _Texture(self._grey)
+        fresh = texture.points(self.here, POINTS - len(self.here))
+        seen = np.concatenate([self.seen, self.here[None]]) if self.labels else self.here[None]
+        unseen = np.full((len(seen), len(fresh), 2), np.nan, np.float32)
+        unseen[-1] = fresh
+        self.seen = np.concatenate([seen, unseen], axis=1)[-STEPS:]
+        self.labels = [*self.labels, label][-STEPS:]
+        self.here = np.concatenate([self.here, fresh])
+        self.notes = np.concatenate([self.notes, np.full(len(fresh), math.nan)])
+        self.certainty = texture.certainty(self.here)
+        self._step_grey = self._grey
+        self._at_step = len(self.here)
+
+    def keep(self, good: np.ndarray) -> None:
+        """Keep only the points in the (n,) mask."""
+        self.here, self.seen = self.here[good], self.seen[:, good]
+        self.notes, self.certainty = self.notes[good], self.certainty[good]
+
+    def forget_before(self, index: int) -> None:
+        """Forget the steps before this one."""
+        self.seen, self.labels = self.seen[index:], self.labels[index:]
+
+
+def _flow(
+    first: np.ndarray, second: np.ndarray, start: np.ndarray, guess: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    there, status, _ = cv2.calcOpticalFlowPyrLK(
+        first, second, np.ascontiguousarray(start), np.ascontiguousarray(guess).copy(),
+        winSize=(WINDOW_PX, WINDOW_PX), maxLevel=LEVELS, criteria=CRITERIA,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW, minEigThreshold=1e-4,
+    )  # fmt: skip
+    return there.reshape(-1, 2), (status.ravel() > 0) & np.isfinite(there).all(axis=-1).ravel()
+
+
+class _Texture:
+    """What there is to follow in a picture."""
+
+    def __init__(self, grey: np.ndarray) -> None:
+        values = cv2.cornerEigenValsAndVecs(grey, BLOCK_PX, 3)
+        self._values = values
+        first, second = values[..., 0], values[..., 1]
+        self._strength = np.minimum(first, second) + EDGE_SHARE * np.maximum(first, second)
+
+    def certainty(self, points: np.ndarray) -> np.ndarray:
+        """Return (n, 3) of (n, 2) points, as `PointTracks.certainty`."""
+        x, y = np.rint(points).astype(int).T
+        v = self._values[y, x].astype(np.float64)
+        one, two = (np.maximum(v[:, i], 0) / (np.abs(v[:, i]) + HALF_CERTAIN) for i in (0, 1))
+        return np.stack(
+            [
+                one * v[:, 2] ** 2 + two * v[:, 4] ** 2 + LEAST_CERTAIN,
+                one * v[:, 2] * v[:, 3] + two * v[:, 4] * v[:, 5],
+                one * v[:, 3] ** 2 + two * v[:, 5] ** 2 + LEAST_CERTAIN,
+            ],
+            axis=1,
+        )
+
+    def points(self, known: np.ndarray, wanted: int) -> np.ndarray:
+        """Return the strongest points (n, 2), one of each cell without a known one."""
+        height, width = self._strength.shape
+        rows, columns = (height - 2 * MARGIN_PX) // CELL_PX, (width - 2 * MARGIN_PX) // CELL_PX
+        if wanted <= 0 or rows < 1 or columns < 1:
+            return np.zeros((0, 2), np.float32)
+        top, left = (height - rows * CELL_PX) // 2, (width - columns * CELL_PX) // 2
+        inner = self._strength[top : top + rows * CELL_PX, left : left + columns * CELL_PX]
+        cells = inner.reshape(rows, CELL_PX, columns, CELL_PX).swapaxes(1, 2)
+        cells = cells.reshape(rows * columns, CELL_PX * CELL_PX)
+        best = cells.argmax(axis=1)
+        value = cells[np.arange(len(cells)), best]
+        if len(known):
+            column = ((known[:, 0] - left) // CELL_PX).astype(int)
+            row = ((known[:, 1] - top) // CELL_PX).astype(int)
+            inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+            value[row[inside] * columns + column[inside]] = 0
+        number = np.flatnonzero(value > EDGE_SHARE * FAINTEST)
+        number = number[np.argsort(-value[number], kind='stable')][:wanted]
+        x = left + (number % columns) * CELL_PX + best[number] % CELL_PX
+        y = top + (number // columns) * CELL_PX + best[number] // CELL_PX
+        return np.stack([x, y], axis=1).astype(np.float32)
+
+
+def _squared(certainty: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """Squared lengths of (n, 2) vectors, as far as the places are certain along them."""
+    x, y = off[:, 0], off[:, 1]
+    return certainty[:, 0] * x * x + 2 * certainty[:, 1] * x * y + certainty[:, 2] * y * y
+
+
+def at_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return a (h, w) float image at (n, 2) points in its pixels, bilinear; NaN outside."""
+    height, width = image.shape
+    x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
+    with np.errstate(invalid='ignore'):
+        inside = (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
+    x = np.clip(np.where(inside, x, 0), 0, width - 1)
+    y = np.clip(np.where(inside, y, 0), 0, height - 1)
+    left, top = np.minimum(x.astype(int), width - 2), np.minimum(y.astype(int), height - 2)
+    a, b = x - left, y - top
+    value = (
+        image[top, left] * (1 - a) * (1 - b) + image[top, left + 1] * a * (1 - b)
+        + image[top + 1, left] * (1 - a) * b + image[top + 1, left + 1] * a * b
+    )  # fmt: skip
+    return np.where(inside, value, math.nan)

@@ -1,0 +1,352 @@
+"""Where sources of scale agree there are metres, where they contradict each other there is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.geometry import (
+    Agreement,
+    CameraModel,
+    CameraMount,
+    Refusal,
+    ScaleShift,
+    fit_ground_plane,
+)
+from midas_depth_ros.sim import Box, Pose, Room, Scene, render
+
+SCALE, SHIFT = 0.8, 0.05  # the network's, which both sources have to find
+TRUE = ScaleShift(SCALE, SHIFT, 'ground', points=1000, residual=0.01)
+STANDING = Refusal('the robot stands')
+NO_FLOOR = Refusal('no floor in view')
+HERE = np.eye(4)
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    """Relative inverse depth of things 0.5 to 8 m away."""
+    inverse = np.random.default_rng(seed).uniform(1 / 8, 2, (48, 64))
+    return ((inverse - SHIFT) / SCALE).astype(np.float32)
+
+
+D = picture()
+
+
+def times(factor: float, source: str = 'odometry', sigma: float = 0.0) -> ScaleShift:
+    """A source that says this many times the true distances; sigma: of 1/Z, as a share."""
+    covariance = (0.0, 0.0, 0.0)
+    if sigma:
+        scale, shift = sigma * SCALE / factor, sigma * SHIFT / factor
+        covariance = (scale * scale, scale * shift, shift * shift)
+    return ScaleShift(
+        SCALE / factor, SHIFT / factor, source, points=100, residual=0.02, covariance=covariance
+    )
+
+
+def moved(forward_m: float = 0.0, turned_rad: float = 0.0) -> np.ndarray:
+    """A pose of the optical frame: z forward, turned about y."""
+    cos, sin = math.cos(turned_rad), math.sin(turned_rad)
+    made = np.array([[cos, 0, sin, 0], [0, 1, 0, 0], [-sin, 0, cos, forward_m], [0, 0, 0, 1.0]])
+    return made
+
+
+def both(factor: float, **kwargs) -> dict[str, ScaleShift | Refusal]:
+    return {'ground_plane': TRUE, 'odometry': times(factor, **kwargs)}
+
+
+FLOOR_ALONE = {'ground_plane': TRUE, 'odometry': STANDING}
+
+
+def drive(agreement: Agreement, factors, start_s: float = 0.0, step_m: float = 0.05) -> list:
+    """What comes out of frames in which the odometry is off by these factors."""
+    return [
+        agreement.update(start_s + i / 10, both(factor), D, moved(step_m * i))
+        for i, factor in enumerate(factors)
+    ]
+
+
+def test_the_floor_alone_is_as_it_was():
+    agreement = Agreement()
+    assert agreement.update(0.0, {'ground_plane': TRUE}, D) is TRUE
+    assert agreement.update(0.1, {'ground_plane': NO_FLOOR}, D) is NO_FLOOR
+    assert agreement.update(0.2, {'ground_plane': TRUE}, np.full((48, 64), np.nan)) is TRUE
+
+
+def test_without_any_source_there_is_a_reason():
+    assert agreement_of({}).reason == 'no source of scale'
+    refused = agreement_of({'ground_plane': NO_FLOOR, 'odometry': STANDING})
+    assert refused.reason == 'the floor: no floor in view; the odometry: the robot stands'
+
+
+def agreement_of(found) -> ScaleShift | Refusal:
+    return Agreement().update(0.0, found, D, HERE)
+
+
+def test_two_that_agree_give_one_scale_between_them_named_by_both():
+    found = agreement_of(both(1.04))
+    assert found.source == 'ground+odometry'
+    ratio = TRUE.inverse_depth(D) / found.inverse_depth(D)
+    assert np.abs(ratio - 1.02).max() < 0.01
+    assert found.points == 1100
+    assert found.covariance[0] > 0
+
+
+def test_the_more_certain_one_counts_more():
+    certain = dataclasses.replace(TRUE, covariance=times(1.0, sigma=0.01).covariance)
+    found = agreement_of({'ground_plane': certain, 'odometry': times(1.08, sigma=0.05)})
+    assert 1.0 < SCALE / found.scale < 1.01
+    # They differ by more than they believe, so neither does the mean believe that much.
+    assert found.covariance[0] > (0.009 * SCALE) ** 2
+
+
+@pytest.mark.parametrize('factor', [1.2, 1 / 1.2, 1.25, 0.75, 2.3])
+@pytest.mark.parametrize('sigma', [0.0, 0.001, 0.03, 0.1, 0.14])
+def test_a_slip_is_never_metres_whatever_they_believe(factor, sigma):
+    floor = dataclasses.replace(TRUE, covariance=times(1.0, sigma=sigma).covariance)
+    agreement = Agreement()
+    for i in range(20):
+        found = {'ground_plane': floor, 'odometry': times(factor, sigma=sigma)}
+        refused = agreement.update(i / 10, found, D, moved(i * 0.05))
+        assert isinstance(refused, Refusal)
+        first, second = map(float, re.findall(r'(\d+\.\d+) m', refused.reason)[:2])
+        assert second / first == pytest.approx(factor, rel=0.03)
+        assert refused.reason.startswith(f'the floor says {first:.2f} m, the odometry {second:.2f}')
+        assert 'wheel slip' in refused.reason
+    assert agreement.contradiction
+
+
+@pytest.mark.parametrize('factor', [0.93, 1.0, 1.08])
+def test_what_scatters_as_fits_do_agrees(factor):
+    assert all(isinstance(each, ScaleShift) for each in drive(Agreement(), [factor] * 30))
+
+
+def test_who_believes_little_of_itself_may_be_a_little_farther_off():
+    assert isinstance(agreement_of(both(1.12)), Refusal)
+    unsure = {'ground_plane': TRUE, 'odometry': times(1.12, sigma=0.1)}
+    assert isinstance(agreement_of(unsure), ScaleShift)
+
+
+def test_a_slip_that_scatter_hides_in_single_frames_is_found_in_several():
+    """With 6 % of scatter single frames of a slip of 20 % seem to agree."""
+    scatter = np.random.default_rng(1).normal(0, 0.06, 200)
+    given = drive(Agreement(), 1.2 * np.exp(scatter))
+    accepted = [scale for scale in given[3:] if isinstance(scale, ScaleShift)]
+    assert len(accepted) <= 4
+    honest = drive(Agreement(), np.exp(scatter))
+    assert sum(isinstance(scale, ScaleShift) for scale in honest) > 0.8 * len(honest)
+
+
+def test_a_contradiction_is_held_while_the_robot_stands():
+    agreement = Agreement()
+    drive(agreement, [1.3] * 5)
+    for i in range(600):  # a minute, and a pose that trembles
+        at = moved(0.2 + 0.001 * (i % 3), 0.002 * (i % 2))
+        refused = agreement.update(0.5 + i / 10, FLOOR_ALONE, D, at)
+        assert isinstance(refused, Refusal)
+    assert 'the floor says' in refused.reason
+    assert 'held until they agree or the robot has moved 2 m or turned 29 degrees' in refused.reason
+    assert agreement.contradiction
+    # Nor does the other one speak alone.
+    alone = {'ground_plane': NO_FLOOR, 'odometry': times(1.3)}
+    assert isinstance(agreement.update(61, alone, D, moved(0.2)), Refusal)
+
+
+@pytest.mark.parametrize('at', [moved(0.2, 0.6), moved(0.2, -0.6), moved(2.3), moved(-2.0)])
+def test_who_has_turned_away_or_moved_on_is_free_of_it(at):
+    agreement = Agreement()
+    drive(agreement, [1.3] * 5)
+    assert isinstance(agreement.update(1.0, FLOOR_ALONE, D, moved(0.2)), Refusal)
+    assert agreement.update(1.1, FLOOR_ALONE, D, at) is TRUE
+    assert not agreement.contradiction
+
+
+def test_it_ends_when_they_agree_again_but_not_by_one_frame():
+    agreement = Agreement()
+    drive(agreement, [1.3] * 5)
+    given = drive(agreement, [1.0] * 8, start_s=1.0)
+    assert isinstance(given[0], Refusal)
+    assert isinstance(given[-1], ScaleShift)
+    assert agreement.update(2.0, FLOOR_ALONE, D, moved(0.2)) is TRUE
+
+
+@pytest.mark.parametrize('before', [0, 1, 10])
+def test_one_wrong_frame_silences_one_frame(before):
+    agreement = Agreement()
+    drive(agreement, [1.0] * before)
+    assert isinstance(agreement.update(2.0, both(1.5), D, HERE), Refusal)
+    assert not agreement.contradiction
+    assert agreement.update(2.1, FLOOR_ALONE, D, HERE) is TRUE
+    assert isinstance(agreement.update(2.2, both(1.0), D, HERE), ScaleShift)
+
+
+@pytest.mark.parametrize('pose', [None, Refusal('no odometry')])
+def test_without_a_known_motion_it_ends_by_time(pose):
+    agreement = Agreement()
+    scan = {'ground_plane': TRUE, 'scan': times(1.4, 'reference')}
+    for i in range(4):
+        refused = agreement.update(i / 10, scan, D, pose)
+    assert 'the laser scan' in refused.reason
+    silent = {'ground_plane': TRUE, 'scan': Refusal('nothing in view')}
+    assert isinstance(agreement.update(25.0, silent, D, pose), Refusal)
+    assert agreement.update(31.0, silent, D, pose) is TRUE
+
+
+def test_each_of_three_has_to_agree_with_each():
+    scan = times(1.0, 'reference')
+    good = {**both(1.03), 'scan': scan}
+    assert agreement_of(good).source == 'ground+odometry+reference'
+    assert isinstance(agreement_of({**both(1.3), 'scan': scan}), Refusal)
+    assert isinstance(agreement_of({**both(1.0), 'scan': times(0.7, 'reference')}), Refusal)
+
+
+# --- A metric network: named, and never deciding.
+
+
+def test_a_model_alone_is_refused():
+    model = {'model': ScaleShift(SCALE, SHIFT, 'model')}
+    assert isinstance(agreement_of(model), Refusal)
+    unset = Refusal('camera_height is not set')
+    assert agreement_of({'ground_plane': unset, **model}).reason == unset.reason
+
+
+def test_a_model_is_named_and_decides_nothing():
+    agreement = Agreement()
+    model = times(2.0, 'model')
+    assert agreement.update(0.0, {'ground_plane': TRUE, 'model': model}, D, HERE) is TRUE
+    refused = agreement.update(0.1, {**both(1.25), 'model': times(1.25, 'model')}, D, HERE)
+    assert 'the model says 1.25 times the floor, 1.00 times the odometry' in refused.reason
+
+
+# --- What is not valid.
+
+
+@pytest.mark.parametrize(
+    'bad',
+    [
+        ScaleShift(math.nan, 0.0, 'odometry'),
+        ScaleShift(SCALE, math.inf, 'odometry'),
+        ScaleShift(-SCALE, SHIFT, 'odometry'),
+        dataclasses.replace(TRUE, covariance=(math.nan, 0.0, 0.0)),
+        dataclasses.replace(TRUE, covariance=(1e-4, 1.0, 1e-4)),
+        dataclasses.replace(TRUE, covariance=(-1e-4, 0.0, 1e-4)),
+    ],
+)
+def test_a_source_that_says_nothing_valid_counts_as_silent(bad):
+    agreement = Agreement()
+    assert agreement.update(0.0, {'ground_plane': TRUE, 'odometry': bad}, D, HERE) is TRUE
+    assert agreement.values()['says the odometry'].startswith('nothing: ')
+    refused = agreement.update(0.1, {'ground_plane': NO_FLOOR, 'odometry': bad}, D, HERE)
+    assert isinstance(refused, Refusal)
+
+
+def test_who_is_too_uncertain_for_metres_may_still_contradict():
+    unsure = {'ground_plane': TRUE, 'odometry': times(1.25, sigma=0.3)}
+    assert agreement_of(unsure) is TRUE
+    wrong = {'ground_plane': TRUE, 'odometry': times(3.0, sigma=0.3)}
+    assert isinstance(agreement_of(wrong), Refusal)
+    alone = agreement_of({'ground_plane': NO_FLOOR, 'odometry': times(1.0, sigma=0.3)})
+    assert alone.reason.endswith('the odometry: its metres are uncertain by 30% (1 sigma)')
+
+
+@pytest.mark.parametrize('share', [0.5, 0.97, 1.0])
+def test_unknown_depth_leaves_what_is_known(share):
+    holes = D.copy()
+    holes[np.random.default_rng(2).random(D.shape) < share] = np.nan
+    agreement = Agreement()
+    given = agreement.update(0.0, both(1.3), holes, HERE)
+    assert isinstance(given, Refusal)
+    if share < 1:
+        assert 'the floor says' in given.reason
+        assert isinstance(agreement.update(0.1, both(1.02), holes, HERE), ScaleShift)
+    else:
+        assert 'cannot be compared' in given.reason
+        assert isinstance(agreement.update(0.1, both(1.0), holes, HERE), Refusal)
+
+
+def test_what_one_calls_near_and_the_other_infinite_is_a_contradiction():
+    behind = ScaleShift(SCALE, SHIFT - 1.5, 'odometry')
+    refused = agreement_of({'ground_plane': TRUE, 'odometry': behind})
+    assert 'more than 50 m' in refused.reason
+
+
+def test_a_pose_that_is_none_is_not_used():
+    agreement = Agreement()
+    bad = np.full((4, 4), np.nan)
+    for i in range(5):
+        agreement.update(i / 10, both(1.3), D, bad)
+    assert isinstance(agreement.update(1.0, FLOOR_ALONE, D, bad), Refusal)
+
+
+def test_time_that_goes_back_begins_anew():
+    agreement = Agreement()
+    drive(agreement, [1.3] * 5, start_s=100.0)
+    assert agreement.update(3.0, FLOOR_ALONE, D, HERE) is TRUE
+
+
+def test_the_same_frames_give_the_same():
+    factors = np.exp(np.random.default_rng(3).normal(0, 0.08, 60))
+    assert drive(Agreement(), factors) == drive(Agreement(), factors)
+
+
+def test_the_diagnostics_name_what_each_says():
+    agreement = Agreement()
+    agreement.update(0.0, both(1.05, sigma=0.02), D, HERE)
+    values = agreement.values()
+    assert values['sources'] == 'ground+odometry agree'
+    assert re.fullmatch(r'\d\.\d\d m', values['says the floor'])
+    assert re.fullmatch(r'\d\.\d\d m \+- \d%', values['says the odometry'])
+    assert float(values['the floor by the odometry']) == pytest.approx(1 / 1.05, abs=0.005)
+
+
+# --- Real views that deceive the floor.
+
+CAMERA = CameraModel.from_field_of_view(128, 96, 1.2)
+MOUNT = CameraMount(0.3, 0.12)
+GRID = CAMERA.normalised_grid()
+ROOM = Room(x_min_m=-3.0, x_max_m=9.0, y_min_m=-2.0, y_max_m=2.0, height_m=2.5)
+
+
+def seen(pitch_rad: float = MOUNT.pitch_rad, height_m: float = MOUNT.height_m, box=None):
+    """Relative inverse depth of a room, from this pitch and height."""
+    solids = () if box is None else (box,)
+    pose = Pose(z_m=height_m, pitch_rad=pitch_rad)
+    depth_z = render(Scene(room=ROOM, solids=solids), CAMERA, pose).depth_z
+    return ((1 / depth_z - SHIFT) / SCALE).astype(np.float32)
+
+
+EXACT = ScaleShift(SCALE, SHIFT, 'odometry', points=80)  # parallax sees what is there
+
+
+def test_a_flat_floor_agrees():
+    d = seen(box=Box(x_m=2.0, y_m=0.3, length_m=0.4, width_m=0.4, height_m=0.5))
+    floor = fit_ground_plane(d, GRID, MOUNT)
+    found = Agreement().update(0.0, {'ground_plane': floor, 'odometry': EXACT}, d, HERE)
+    assert found.source == 'ground+odometry'
+    near = (1 / EXACT.inverse_depth(d)) < 4
+    assert np.abs(found.depth(d) * EXACT.inverse_depth(d) - 1)[near].max() < 0.03
+
+
+@pytest.mark.parametrize(
+    'view',
+    [
+        {'height_m': 0.22},  # the robot's wheels stand on a step, or the floor is nearer
+        {'height_m': 0.4},  # a step down right at the robot's feet
+        {'pitch_rad': MOUNT.pitch_rad + 0.1},  # a ramp up ahead, as steep as that
+        {'pitch_rad': MOUNT.pitch_rad - 0.09},  # and one down
+    ],
+)
+def test_a_step_or_a_ramp_that_deceives_the_floor_is_refused(view):
+    d = seen(**view)
+    floor = fit_ground_plane(d, GRID, MOUNT)
+    agreement = Agreement()
+    for i in range(10):
+        found = {'ground_plane': floor, 'odometry': EXACT}
+        given = agreement.update(i / 10, found, d, moved(0.03 * i))
+        if isinstance(floor, Refusal):  # then the odometry may speak
+            assert given is EXACT
+        else:
+            assert isinstance(given, Refusal)
+            assert 'a ramp or a step' in given.reason

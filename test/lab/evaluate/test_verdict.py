@@ -1,0 +1,110 @@
+"""The verdict: never safe with too little data, nor where one frame would have ended in a thing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from midas_depth_ros.lab.evaluate.verdict import (
+    LEAST_MOMENTS,
+    Driving,
+    Trials,
+    upper_bound,
+    verdict_of,
+)
+
+ROBOT = Driving((0.4, 0.8), 0.6, 2.0, 0.2, interval_s=0.2, latency_s=0.1)
+LONG = LEAST_MOMENTS + 1
+
+
+def verdict(frames, driving=ROBOT):
+    return verdict_of(Trials.of_frames(frames, 6.0), driving)
+
+
+def kinds(frames, driving=ROBOT):
+    return [row['verdict'] for row in verdict(frames, driving)['speeds']]
+
+
+def test_the_way_to_standstill():
+    # 0.5 s until the wheels brake, then v^2 / 2a.
+    assert ROBOT.braking_m(0.4) == pytest.approx(0.4 * 0.5 + 0.04)
+    assert ROBOT.braking_m(0.8) == pytest.approx(0.8 * 0.5 + 0.16)
+
+
+def test_nothing_is_safe_without_data(frame):
+    assert kinds([]) == ['unknown', 'unknown']
+    short = [frame(0.1 * n, 0.7, 0.7) for n in range(10 * (LEAST_MOMENTS - 1))]
+    assert kinds(short) == ['unknown', 'unknown']
+    assert 'nothing can be said' in verdict(short)['text']
+
+
+def test_many_frames_of_one_moment_are_one_moment(frame):
+    assert kinds([frame(5.0 + 0.001 * n, 0.7, 0.7) for n in range(900)]) == ['unknown'] * 2
+
+
+def test_an_open_field_says_nothing(frame):
+    assert kinds([frame(n, math.inf, math.inf) for n in range(LONG)]) == ['unknown'] * 2
+    assert kinds([frame(n, 4.0, 4.0) for n in range(LONG)]) == ['unknown'] * 2
+
+
+def test_silence_is_no_trial(frame):
+    assert kinds([frame(n, 0.7, math.nan) for n in range(LONG)]) == ['unknown'] * 2
+
+
+def test_metres_that_hold_are_safe(frame):
+    found = verdict([frame(n, 0.7, 0.7) for n in range(LONG)])
+    assert [row['verdict'] for row in found['speeds']] == ['safe', 'safe']
+    assert found['text'] == (
+        'Stopping 0.6 m before things is safe at 0.4 and 0.8 m/s, as far as this recording shows.'
+    )
+
+
+@pytest.mark.parametrize('said', [1.35, 6.0, math.inf])
+def test_one_frame_that_ends_in_a_thing_is_enough(frame, said):
+    frames = [frame(n, 0.7, 0.7) for n in range(LONG)] + [frame(LONG, 0.7, said)]
+    assert kinds(frames) == ['unsafe', 'unsafe']
+
+
+def test_too_near_is_never_unsafe(frame):
+    assert kinds([frame(n, 0.9, 0.3) for n in range(LONG)]) == ['safe', 'safe']
+
+
+def test_the_same_error_in_percent_is_unsafe_at_the_higher_speed_alone(frame):
+    # Reaches: 0.84 and 1.16 m. 60 % too far is 0.504 m at the one and 0.696 m at the other.
+    frames = [frame(n, 1.5, 1.6 * 1.5) for n in range(LONG)]
+    found = verdict(frames)
+    assert [row['verdict'] for row in found['speeds']] == ['safe', 'unsafe']
+    assert found['text'] == (
+        'Stopping 0.6 m before things is safe at 0.4 m/s, as far as this recording shows; it is '
+        'not safe at 0.8 m/s.'
+    )
+    assert found['speeds'][1]['failures'] == LONG
+
+
+def test_what_is_needed_is_enough(frame):
+    frames = [frame(n, 1.5, 1.6 * 1.5) for n in range(LONG)]
+    needed = verdict(frames)['speeds'][1]['needed_stopping_distance_m']
+    enough = Driving((0.8,), needed, 2.0, 0.2, interval_s=0.2, latency_s=0.1)
+    less = Driving((0.8,), needed - 0.05, 2.0, 0.2, interval_s=0.2, latency_s=0.1)
+    assert (kinds(frames, enough), kinds(frames, less)) == (['safe'], ['unsafe'])
+
+
+def test_no_speed_is_better_than_a_lower_one(frame):
+    # Only things beyond 2 m: in reach of the faster robot alone.
+    fast = Driving((0.4, 2.5), 0.6, 2.0, 0.2, interval_s=0.2, latency_s=0.1)
+    assert fast.braking_m(2.5) + 0.6 > 3.0
+    assert kinds([frame(n, 2.5, 2.5) for n in range(LONG)], fast) == ['unknown', 'unknown']
+
+
+def test_no_failure_in_a_minute_is_no_proof_for_an_hour():
+    assert upper_bound(LEAST_MOMENTS) == pytest.approx(0.0487, abs=1e-4)  # about 3 / n
+
+
+def test_tapes_give_trials_where_there_is_no_corridor(frame):
+    frames = [frame(n, 0.7, 0.72) for n in range(LONG)]
+    for each in frames:
+        each.corridor_true = math.nan
+    found = verdict(frames)
+    assert found['of'] == 'the measured pixels'
+    assert [row['verdict'] for row in found['speeds']] == ['safe', 'safe']
