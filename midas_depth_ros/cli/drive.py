@@ -13,14 +13,14 @@ from typing import Any
 import click
 
 from midas_depth_ros.cli.options import NumberRange, accept_licence_option, like
-from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, summary
+from midas_depth_ros.lab.drive.rig import SCALES, DriveError, DrivePlan, summary
 from midas_depth_ros.lab.output import print_status
 from midas_depth_ros.options.stream import SyntheticCameraSettings
 
 HELP = """Drive a simulated robot through worlds and count its collisions.
 
 Each world is driven without avoidance and with it, with a constant forward command and random
-turns, until the first collision or until the time is up. Robot with camera, depth node and
+turns, until the first collision or fall or until the time is up. Robot with camera, depth node and
 avoidance node are processes that communicate over DDS, in real time; with --in-process the same
 parts run in this process, in simulated time.
 """
@@ -54,6 +54,23 @@ parts run in this process, in simulated time.
     help='Factor by which --depth metres is too far, as of a model in a place unlike those it '
     'learned from.',
 )
+@click.option(
+    '--scale',
+    type=click.Choice(SCALES),
+    default=DrivePlan.scale,
+    help='Where metres come from: the floor in view, the odometry of the wheels, or auto = both, '
+    'where they agree. By odometry a person drives the robot by hand while it has no metres.',
+)
+@click.option(
+    '--odometry-bias',
+    **like('robot.odometry_bias', SyntheticCameraSettings),
+    help='Share by which odometry reports too long a way.',
+)
+@click.option(
+    '--slip',
+    **like('robot.slip', SyntheticCameraSettings),
+    help='Share by which the wheels roll farther than the robot moves.',
+)
 @click.option('--model', **like('model'), help='Model for --depth model, as for depth_node.')
 @accept_licence_option
 @click.option('--seconds', type=NumberRange(1, 3600), default=30.0, help='Time limit of a drive.')
@@ -78,6 +95,9 @@ def drive(
     worlds_are: str,
     depth: str,
     metres_off: float,
+    scale: str,
+    odometry_bias: float,
+    slip: float,
     model: str,
     accept_licence: str,
     seconds: float,
@@ -94,11 +114,17 @@ def drive(
         raise click.UsageError('--no-avoidance and --no-blind leave nothing to drive')
     if depth == 'metres' and not in_process:
         raise click.UsageError('--depth metres needs --in-process')
+    if scale != 'floor' and (depth == 'metres' or (depth == 'exact' and not in_process)):
+        needed = '--depth model' if depth == 'metres' else '--depth model or --in-process'
+        raise click.UsageError(f'--scale {scale} needs pictures: {needed}')
     avoiding, blind = not no_avoidance, not no_blind
     plan = DrivePlan(
         *(worlds, seed, depth, model, seconds, speed, rate, avoiding, blind, worlds_are),
         metres_off=metres_off,
         accept_licence=accept_licence,
+        scale=scale,
+        odometry_bias=odometry_bias,
+        slip=slip,
     )
     found = carry_out(plan, in_process, logs, print_status)
     if as_json:
@@ -118,7 +144,7 @@ def carry_out(
         results = drive_in_process(plan, report)
     else:
         results = _over_dds(plan, logs, report)
-    return summary(results, depth=plan.depth, in_process=in_process)
+    return summary(results, depth=plan.depth, scale=plan.scale, in_process=in_process)
 
 
 def _over_dds(plan: DrivePlan, logs: Path | None, report: Callable[[str], None]) -> Any:

@@ -9,29 +9,54 @@ from __future__ import annotations
 import bisect
 import collections
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from midas_depth_ros.avoidance import Avoidance, AvoidanceSettings, MessageTimes, State, read_scan
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import (
+    Agreement,
     Beams,
+    BodyPose,
     CameraModel,
     CameraMount,
     FloorInView,
     MetricDepth,
+    MetricFrame,
+    ParallaxScale,
+    Refusal,
     ScaleShift,
+    body_from_optical,
+    camera_pose,
     fit_ground_plane,
     mount_in_view,
     scan_limits,
 )
 from midas_depth_ros.images import judge_picture
+from midas_depth_ros.images.message_bytes import grey_reduced
 from midas_depth_ros.lab.drive import rig
-from midas_depth_ros.lab.drive.rig import DrivePlan, NodeSettings, WorldResult, drive_line
+from midas_depth_ros.lab.drive.by_hand import Person
+from midas_depth_ros.lab.drive.rig import (
+    DrivePlan,
+    MetresTally,
+    NodeSettings,
+    WorldResult,
+    drive_line,
+)
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.sim import WORLDS, DrivenRobot, DriveOutcome, RobotModel, World
+from midas_depth_ros.options.stream import RobotSettings
+from midas_depth_ros.sim import (
+    WORLDS,
+    DrivenRobot,
+    DriveOutcome,
+    Motion,
+    RobotModel,
+    World,
+)
 from midas_depth_ros.sim.robot.robot import MEAN_SCALE, Disturbance, noisy, robot_of
 
 # --- The commands: forward at constant speed, with random turns. A function of time alone, so that
@@ -66,6 +91,8 @@ class Commander:
 # --- From what the robot's camera sees to a scan, as depth_node does it, without ROS.
 
 NEAREST_METRES, FARTHEST_METRES = 0.1, 20.0  # that a network says, as those that know rooms
+TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked, as in depth_node
+NEAR_M, LEAST_NEAR = 4.0, 0.05  # where metres are judged, and the share of the picture it takes
 Infer = Callable[[np.ndarray], np.ndarray]  # RGB picture -> relative inverse depth
 Grid = tuple[np.ndarray, np.ndarray]
 
@@ -100,27 +127,103 @@ class PlainScan:
     seen_free: np.ndarray | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What there is of a frame besides its depth.
+
+    rgb: (H, W, 3) uint8 picture. reported: the robot's motion by its odometry. depth_z: (H, W), the
+    true depth, by which metres are judged.
+    """
+
+    rgb: np.ndarray
+    reported: Motion
+    depth_z: np.ndarray
+
+
+class FrameSources:
+    """Scale and shift of each frame by floor, odometry or both, as depth_node takes them."""
+
+    def __init__(
+        self, camera: CameraModel, mount: CameraMount, settings: DepthNodeSettings
+    ) -> None:
+        self._camera, self._mount, self._settings = camera, mount, settings
+        at = settings.camera_x, settings.camera_y, mount.height_m
+        self._lens = body_from_optical(mount, *at)
+        self._parallax, self._agreement = ParallaxScale(settings.odometry), Agreement()
+
+    @property
+    def refuted(self) -> bool:
+        """Whether earlier frames must not vouch for this one either."""
+        return bool(self._agreement.contradiction)
+
+    def fit(
+        self, stamp_s: float, relative: np.ndarray, grid: Grid, seen: Seen | None
+    ) -> ScaleShift | Refusal:
+        """Return the scale of a frame; without `seen` there is no odometry."""
+        source = self._settings.scale.source
+        if seen is None or not self._settings.odometry.topic:
+            return fit_ground_plane(relative, grid, self._mount)
+        pose = self._pose(seen.reported)
+        by_motion = self._by_motion(stamp_s, relative, seen, pose)
+        if source == 'odometry':
+            return by_motion
+        by_floor = fit_ground_plane(relative, grid, self._mount)
+        found = {'ground_plane': by_floor, 'odometry': by_motion}
+        return self._agreement.update(stamp_s, found, relative, pose)
+
+    def _by_motion(
+        self, stamp_s: float, relative: np.ndarray, seen: Seen, pose: np.ndarray | Refusal
+    ) -> ScaleShift | Refusal:
+        grey = grey_reduced(seen.rgb, TRACKED_WIDTH)
+        camera = self._camera.scaled(grey.shape[1], grey.shape[0])
+        shape = self._settings.scale.shape
+        return self._parallax.update(stamp_s, grey, relative, camera, pose, shape)
+
+    def _pose(self, reported: Motion) -> np.ndarray | Refusal:
+        """From the optical into the fixed frame of the odometry, which is planar."""
+        half = 0.5 * reported.yaw_rad
+        place = np.array([reported.x_m, reported.y_m, 0.0])
+        body = BodyPose.of(place, np.array([0.0, 0.0, np.sin(half), np.cos(half)]))
+        return camera_pose(body, self._lens)
+
+
 class ScanMaker:
-    """Makes scans of relative inverse depth, frame by frame; None while there is no scale."""
+    """Makes scans of relative inverse depth, frame by frame; None while there is no scale.
+
+    `tally` counts frames and judges the metres of those whose true depth is known.
+    """
 
     def __init__(
         self, camera: CameraModel, mount: CameraMount, settings: DepthNodeSettings
     ) -> None:
         self._camera, self._mount, self._settings = camera, mount, settings
         self._metric = MetricDepth()
+        self._sources = FrameSources(camera, mount, settings)
+        self.tally = MetresTally()
         self._geometry: dict[tuple[int, ...], tuple[Grid, Beams, ScanBeams]] = {}
+
+    @property
+    def by_odometry(self) -> bool:
+        """Whether pictures and odometry are needed besides depth."""
+        return bool(self._settings.odometry.topic)
 
     def scan_beams(self, shape: tuple[int, ...]) -> ScanBeams:
         """Return the beams of the scans of depth of shape (h, w)."""
         return self._geometry_of(shape)[2]
 
-    def scan(self, relative: np.ndarray, stamp_s: float) -> PlainScan | None:
+    def scan(
+        self, relative: np.ndarray, stamp_s: float, seen: Seen | None = None
+    ) -> PlainScan | None:
         """Return the scan of one frame, (h, w) float32, NaN = unknown."""
         grid, beams, scan_beams = self._geometry_of(relative.shape)
-        fit = fit_ground_plane(relative, grid, self._mount)
+        fit = self._sources.fit(stamp_s, relative, grid, seen)
+        if self._sources.refuted:
+            self._metric.reset()
         metric = self._metric.update(
             stamp_s, relative, grid, self._mount, fit, self._settings.metric
         )
+        if seen is not None:
+            self.tally = self.tally.with_frame(_metres_off(metric, seen.depth_z))
         if metric is None or metric.obstacles is None:
             return None
         limits = {'range_min': scan_beams.range_min, 'range_max': scan_beams.range_max}
@@ -134,6 +237,18 @@ class ScanMaker:
             beams = beams_of(scan_beams, grid, self._mount, self._settings)
             self._geometry[shape] = grid, beams, scan_beams
         return self._geometry[shape]
+
+
+def _metres_off(metric: MetricFrame | None, true_z: np.ndarray) -> float | None:
+    """By what share metres are off, in the median of what is near; None = there are none."""
+    if metric is None:
+        return None
+    height, width = metric.depth_z.shape
+    true = cv2.resize(true_z, (width, height), interpolation=cv2.INTER_NEAREST)
+    near = np.isfinite(metric.depth_z) & (true < NEAR_M)
+    if near.sum() < LEAST_NEAR * near.size:
+        return math.nan
+    return float(np.median(metric.depth_z[near] / true[near])) - 1
 
 
 def beams_in_view(grid: Grid, mount: CameraMount, settings: DepthNodeSettings) -> ScanBeams:
@@ -206,9 +321,19 @@ class ExactDepthSensor:
     def sense(self, robot: DrivenRobot) -> PlainScan | None:
         """Return the scan of the present view."""
         pose = robot.motion.camera_pose(robot.model)
-        depth = robot.world.depth_z(self._camera, pose)
-        relative = self._disturbance.relative_inverse_depth(depth)
-        return self._scans.scan(relative, robot.motion.time_s)
+        if not self._scans.by_odometry:
+            depth = robot.world.depth_z(self._camera, pose)
+            relative = self._disturbance.relative_inverse_depth(depth)
+            return self._scans.scan(relative, robot.motion.time_s)
+        rendering = robot.world.render(self._camera, pose)
+        relative = self._disturbance.relative_inverse_depth(rendering.depth_z)
+        seen = Seen(rendering.rgb, robot.odometry.reported, rendering.depth_z)
+        return self._scans.scan(relative, robot.motion.time_s, seen)
+
+    @property
+    def tally(self) -> MetresTally:
+        """How often there were metres, and right ones."""
+        return self._scans.tally
 
 
 class MetresSensor:
@@ -227,6 +352,11 @@ class MetresSensor:
         said = np.clip(inverse, 1 / FARTHEST_METRES, 1 / NEAREST_METRES).astype(np.float32)
         return self._scans.scan(said, robot.motion.time_s)
 
+    @property
+    def tally(self) -> MetresTally:
+        """How often there were metres, and right ones: not counted."""
+        return MetresTally()
+
 
 class ModelSensor:
     """A noisy picture through a model, whose depth is masked where the picture is blind."""
@@ -240,9 +370,16 @@ class ModelSensor:
     def sense(self, robot: DrivenRobot) -> PlainScan | None:
         """Return the scan of the present view."""
         pose = robot.motion.camera_pose(robot.model)
-        picture = noisy(robot.world.render(self._camera, pose).rgb, self._noise, self._rng)
-        answer = self._infer(picture)
-        return self._scans.scan(judge_picture(picture).masked(answer), robot.motion.time_s)
+        rendering = robot.world.render(self._camera, pose)
+        picture = noisy(rendering.rgb, self._noise, self._rng)
+        masked = judge_picture(picture).masked(self._infer(picture))
+        seen = Seen(picture, robot.odometry.reported, rendering.depth_z)
+        return self._scans.scan(masked, robot.motion.time_s, seen)
+
+    @property
+    def tally(self) -> MetresTally:
+        """How often there were metres, and right ones."""
+        return self._scans.tally
 
 
 class PerfectSensor:
@@ -260,7 +397,7 @@ class PerfectSensor:
 
 def make_sensor(
     settings: NodeSettings, seed: int, infer: Infer | None, metres_off: float = 1.0
-) -> ScanSensor:
+) -> ExactDepthSensor | MetresSensor | ModelSensor:
     """Return the sensor of a drive: a model's, or exact depth disturbed by `seed`.
 
     With `scale.source: model` the depth is in metres, by a factor `metres_off` too far.
@@ -323,20 +460,29 @@ class LoopOptions:
     perception_latency_s: float = 0.15  # from the picture's stamp to its scan
 
 
+BEGIN_S = 1.0  # of a drive: a stamp of 0 would mean none
+AROUND_RAD = np.linspace(-np.pi, np.pi, 180, endpoint=False)  # where a person looks
+
+
 def drive(
     world: World,
     model: RobotModel,
     options: LoopOptions,
     sensor: ScanSensor | None = None,
     avoidance: ScanAvoidance | None = None,
+    wheels: RobotSettings | None = None,
+    person: Person | None = None,
 ) -> DriveOutcome:
-    """Drive through a world until the first collision or fall, with avoidance if one is given."""
-    robot = DrivenRobot(world, model, time_s=1.0)
+    """Drive through a world until the first collision or fall, with avoidance if one is given.
+
+    wheels: the errors of the odometry. person: takes over while there are no metres.
+    """
+    robot = DrivenRobot(world, model, time_s=BEGIN_S, wheels=wheels)
     commander = Commander(world.seed, options.speed_m_s, options.seconds)
     arriving: collections.deque[tuple[float, PlainScan]] = collections.deque()
     frames = round(options.control_rate_hz / options.camera_rate_hz)
     for tick in range(round(options.seconds * options.control_rate_hz)):
-        now_s = 1.0 + tick / options.control_rate_hz  # a stamp of 0 would mean none
+        now_s = BEGIN_S + tick / options.control_rate_hz
         robot.advance(now_s)
         if robot.outcome.collisions or robot.outcome.falls:
             break
@@ -348,7 +494,12 @@ def drive(
         if avoidance is not None:
             while arriving and arriving[0][0] + options.perception_latency_s <= now_s:
                 avoidance.add_scan(*arriving.popleft(), now_s)
-            speed, turn = avoidance.limit(now_s, speed, turn)
+                if person is not None:
+                    person.see_metres(now_s)
+            by_hand = None
+            if person is not None:
+                by_hand = person.command(now_s, AROUND_RAD, robot.scan(AROUND_RAD))
+            speed, turn = by_hand or avoidance.limit(now_s, speed, turn)
         robot.command(now_s, speed, turn)
     return robot.outcome
 
@@ -373,13 +524,21 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
     for seed in plan.seeds:
         world = WORLDS[settings.camera.robot.world](seed)
         blind = drive(world, robot, options) if plan.blind else None
-        avoiding = None
+        result = WorldResult(seed, world.kind, None, blind)
         if plan.avoiding:
             avoidance = ScanAvoidance(settings.avoidance)
-            sensor = make_sensor(settings, seed, infer, plan.metres_off)
-            avoiding = drive(world, robot, options, sensor, avoidance)
-        results.append(WorldResult(seed, world.kind, avoiding, blind))
-        for outcome, with_avoidance in ((blind, False), (avoiding, True)):
+            scans = make_sensor(settings, seed, infer, plan.metres_off)
+            person = Person(BEGIN_S, robot.radius_m) if plan.by_odometry else None
+            wheels = settings.camera.robot
+            avoiding = drive(world, robot, options, scans, avoidance, wheels, person)
+            result = dataclasses.replace(
+                result,
+                avoiding=avoiding,
+                by_hand=person.help if person else None,
+                metres=scans.tally,
+            )
+        results.append(result)
+        for outcome, with_avoidance in ((blind, False), (result.avoiding, True)):
             if outcome is not None:
                 report(drive_line(seed, outcome, with_avoidance))
     return results

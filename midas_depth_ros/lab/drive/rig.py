@@ -6,10 +6,13 @@ The parameters of the nodes and the settings of the loop in one process both com
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from midas_depth_ros.geometry import CameraModel, CameraMount
+from midas_depth_ros.lab.drive.by_hand import Help
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -86,6 +89,16 @@ def avoidance_topics() -> list[str]:
     return [word for name in names for word in ('-r', f'{name}:={CAMERA}/{name}')]
 
 
+SCALES = ('floor', 'odometry', 'auto')  # where metres come from
+
+
+def scale_parameters(scale: str) -> dict[str, Any]:
+    """Return the parameters of `depth_node` for one of `SCALES`; auto = floor and odometry."""
+    if scale == 'floor':
+        return {}
+    return {'scale.source': scale, 'odometry.topic': 'odom'}
+
+
 # --- The plan of the drives.
 
 
@@ -96,7 +109,8 @@ class DriveError(Exception):
 @dataclasses.dataclass(frozen=True)
 class DrivePlan:
     """`depth`: exact (disturbed), metres (as of a network that gives them, by a factor `metres_off`
-    too far) or model. Worlds are `seed`, `seed` + 1 and so on.
+    too far) or model. `scale`: one of `SCALES`. Worlds are `seed`, `seed` + 1 and so on.
+    `odometry_bias`, `slip` and so on are parameters `robot.*` of the simulated robot.
     """
 
     worlds: int = 5
@@ -111,6 +125,14 @@ class DrivePlan:
     worlds_are: str = RobotSettings.world
     metres_off: float = 1.0
     accept_licence: str = ''
+    scale: str = 'floor'
+    odometry_bias: float = RobotSettings.odometry_bias
+    slip: float = RobotSettings.slip
+
+    @property
+    def by_odometry(self) -> bool:
+        """Whether metres come from odometry, too."""
+        return self.scale != 'floor'
 
     @property
     def seeds(self) -> range:
@@ -134,8 +156,14 @@ def node_parameters(plan: DrivePlan) -> dict[str, dict[str, Any]]:
         depth['scale.source'] = 'model'
     return {
         'synthetic_camera': camera_parameters(exact, plan.rate_hz)
-        | {'robot.world': plan.worlds_are},
-        'depth_node': depth | {'accept_licence': plan.accept_licence},
+        | {
+            'robot.world': plan.worlds_are,
+            'robot.odometry_bias': plan.odometry_bias,
+            'robot.slip': plan.slip,
+        },
+        'depth_node': depth
+        | scale_parameters(plan.scale)
+        | {'accept_licence': plan.accept_licence},
         'avoidance_node': avoidance_parameters(),
     }
 
@@ -158,14 +186,50 @@ def node_settings(plan: DrivePlan) -> NodeSettings:
 # --- The results.
 
 
+FAR_OFF = 0.10  # metres that are off by more than this share are counted
+
+
+@dataclasses.dataclass(frozen=True)
+class MetresTally:
+    """Frames, those of them with metres, and those whose metres were `FAR_OFF`; unjudged: with
+    metres, but hardly anything near to judge them by.
+    """
+
+    frames: int = 0
+    with_metres: int = 0
+    far_off: int = 0
+    unjudged: int = 0
+
+    def with_frame(self, off: float | None) -> MetresTally:
+        """Return the tally with one more frame, whose metres are off by a share; None = has none,
+        NaN = cannot be judged.
+        """
+        given = off is not None
+        return self.plus(
+            MetresTally(
+                1, given, off is not None and abs(off) > FAR_OFF, given and math.isnan(off or 0.0)
+            )
+        )
+
+    def plus(self, other: MetresTally) -> MetresTally:
+        """Return the sum."""
+        mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+        return MetresTally(*(one + more for one, more in zip(mine, theirs, strict=True)))
+
+
 @dataclasses.dataclass(frozen=True)
 class WorldResult:
-    """The outcomes of one world, with avoidance and without (`blind`); None = not driven."""
+    """The outcomes of one world, with avoidance and without (`blind`); None = not driven.
+
+    by_hand: what a person did while there were no metres. metres: how good they were.
+    """
 
     seed: int
     kind: str
     avoiding: DriveOutcome | None
     blind: DriveOutcome | None
+    by_hand: Help | None = None
+    metres: MetresTally | None = None
 
 
 def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
@@ -182,6 +246,10 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
     def count(outcomes: list[DriveOutcome], name: str) -> int | None:
         return sum(getattr(each, name) > 0 for each in outcomes) if outcomes else None
 
+    helped = [each.by_hand for each in results if each.by_hand is not None]
+    by_hand = functools.reduce(Help.plus, helped, Help())
+    judged = [each.metres for each in results if each.metres is not None and each.metres.frames]
+    metres = functools.reduce(MetresTally.plus, judged, MetresTally())
     nearest = min((each.min_clearance_m for each in avoiding), default=None)
     return {
         'worlds': len(results),
@@ -196,6 +264,13 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
         'seconds': total(avoiding, 'seconds', 1),
         'collided': [r.seed for r in results if r.avoiding and r.avoiding.collisions],
         'fell': [r.seed for r in results if r.avoiding and r.avoiding.falls],
+        'times_by_hand': by_hand.times if helped else None,
+        'distance_by_hand_m': round(by_hand.way_m, 2) if helped else None,
+        'seconds_without_metres': round(by_hand.without_metres_s, 1) if helped else None,
+        'frames': metres.frames if judged else None,
+        'frames_with_metres': metres.with_metres if judged else None,
+        'frames_far_off': metres.far_off if judged else None,
+        'frames_unjudged': metres.unjudged if judged else None,
         **facts,
     }
 

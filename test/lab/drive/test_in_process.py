@@ -61,7 +61,7 @@ def test_among_furniture_too():
     assert avoiding.distance_m > 0.5
 
 
-@pytest.mark.parametrize(('seed', 'end'), [(0, 'falls'), (6, 'collisions'), (8, 'falls')])
+@pytest.mark.parametrize(('seed', 'end'), [(0, 'falls'), (6, 'collisions')])
 def test_on_uneven_ground_blind_it_falls_or_collides_and_avoiding_it_does_not(seed, end):
     world = uneven_world(seed)
     blind = drive(world, rig.ROBOT, LoopOptions(seconds=15.0))
