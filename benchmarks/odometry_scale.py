@@ -393,7 +393,8 @@ def times(results: dict[str, Result]) -> str:
     ours, network = np.median(total.scale_s), np.median(total.network_s)
     return (
         f'Processor time per frame: {1e3 * ours:.1f} ms (95 %: {1e3 * np.quantile(total.scale_s, 0.95):.1f} ms), '
-        f'{ours / network:.2f} times the network in the same run ({1e3 * network:.1f} ms).'
+        f'{ours / network:.2f} times the network in the '
+        f'same run ({1e3 * network:.1f} ms).'
     )
 
 
@@ -429,11 +430,11 @@ def main(model: str, drives: int, only: str, path: Path | None) -> None:
             results[f'rendered, {kind}'] = joined(measured)
     text = '\n'.join([*table(results), '', *reasons(results), '', times(results)])
     focal = [
-        f'{name}: focal length by motion {result.values["focal length by motion"]}'
+        f'- {name}: focal length by motion {result.values["focal length by motion"]}'
         for name, result in results.items()
         if 'focal length by motion' in result.values
     ]
-    text += '\n\n' + '\n'.join(f'- {line}' for line in focal) if focal else ''
+    text = '\n'.join([text, '', *focal])
     if path is None:
         click.echo(text)
     else:

@@ -17,7 +17,7 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MIN_ANCHORS = 12
 MIN_SHARE = 0.5  # of the weight that must agree with one line
-PAIRS = 256  # hypotheses
+PAIRS = 160  # hypotheses
 # By which share of 1/Z a network is off: at first, and limits of what is found.
 NETWORK, NETWORK_LEAST, NETWORK_MOST = 0.12, 0.06, 0.25
 FAR_SHARE = 0.15  # of the median 1/Z: what is farther is no more exact than that
