@@ -239,7 +239,7 @@ class FrameScale:
             return mount
         if view.grid is None:
             return Refusal(UNCALIBRATED)
-        return fit_ground_plane(view.inverse_depth, view.grid, mount)
+        return fit_ground_plane(view.inverse_depth, view.grid, mount, sigma=view.settings.sigma)
 
     def _by_motion(self, view: FrameView) -> ScaleShift | Refusal:
         """Scale and shift by how far the robot has moved."""
