@@ -190,12 +190,6 @@ class OdometryOptions(Options):
         maximum=10.0,
     )
 
-    def conflict(self) -> str:
-        """Return why these values contradict each other, '' if they do not."""
-        if not (self.topic and self.fixed_frame):
-            return ''
-        return 'odometry.topic and odometry.fixed_frame are both set: leave one of them empty'
-
 
 @dataclasses.dataclass(frozen=True)
 class FusionOptions(Options):
