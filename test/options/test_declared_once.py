@@ -28,6 +28,7 @@ LIMITS = ('min', 'max', 'ge', 'gt', 'le', 'lt')  # of click's ranges and of Fast
 OTHERS = {
     ('benchmarks/edges.py', 'model'),  # of a measurement, as the next ones are
     ('benchmarks/node.py', 'model'),
+    ('benchmarks/sigma.py', 'model'),
     ('benchmarks/graph.py', 'size'),  # of a network's input
     ('benchmarks/speed.py', 'backend'),
     ('benchmarks/speed.py', 'height'),
