@@ -54,8 +54,7 @@ GREY_LEVELS = 4.0  # noise of a camera on rendered pictures
 PITCH_OFF_RAD, HEIGHT_OFF = math.radians(0.5), 0.02
 HORIZON_ROWS = 0.1  # of the picture lie above the horizon, at least
 START_HEIGHTS_M = (0.0, 1.0)
-# Of training places those with a floor; tables have none.
-WITH_A_FLOOR = ('room', 'corridor', 'street', 'open', 'clutter')
+INDOORS, OUTDOORS = ('room', 'corridor', 'clutter'), ('street', 'open')  # training places
 SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 NORMAL = tuple(math.erf(s / math.sqrt(2)) for s in SIGMAS)
 RANGES_M = ((0.3, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 20.0))
@@ -132,13 +131,15 @@ def real_views(folder: Path) -> Iterator[View]:
 def chosen_on() -> Iterator[View]:
     """Yield the views that the weights were chosen on."""
     yield from world_views('furnished', range(60), 4)
-    yield from place_views(WITH_A_FLOOR, range(3_100_000_000, 3_100_000_300))
+    yield from world_views('plain', range(60), 4)
+    yield from place_views(INDOORS, range(3_100_000_000, 3_100_000_240))
 
 
 MEASURED: dict[str, Callable[[], Iterable[View]]] = {
     'furnished rooms': lambda: world_views('furnished', range(7000, 7060), 4),
     'plain worlds': lambda: world_views('plain', range(7000, 7060), 4),
-    'training places': lambda: place_views(WITH_A_FLOOR, range(3_700_000_000, 3_700_000_300)),
+    'rooms, corridors, clutter': lambda: place_views(INDOORS, range(3_700_000_000, 3_700_000_240)),
+    'streets, open ground': lambda: place_views(OUTDOORS, range(3_800_000_000, 3_800_000_240)),
 }
 
 
