@@ -32,12 +32,12 @@ from midas_depth_ros.geometry.scale import ScaleShift
 WEIGHTS = {
     'fit': 1.0,
     'floor': 0.05,
-    'standing': 0.0016,
-    'uneven': 0.12,
-    'footless': 0.4,
-    'foot': 0.09,
-    'edge': 3.8,
-    'behind': 0.93,
+    'standing': 0.0026,
+    'uneven': 0.057,
+    'footless': 0.3,
+    'foot': 0.092,
+    'edge': 4.8,
+    'behind': 1.0,
 }
 FINEST = 2  # pixels: sigma is computed at half of the size, and less below twice `LEAST_SIDE`
 LEAST_SIDE = 32
