@@ -29,6 +29,7 @@ OTHERS = {
     ('benchmarks/edges.py', 'model'),  # of a measurement, as the next ones are
     ('benchmarks/markers.py', 'model'),
     ('benchmarks/node.py', 'model'),
+    ('benchmarks/sigma.py', 'model'),
     ('benchmarks/graph.py', 'size'),  # of a network's input
     ('benchmarks/speed.py', 'backend'),
     ('benchmarks/speed.py', 'height'),
