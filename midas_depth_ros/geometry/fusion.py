@@ -188,7 +188,9 @@ class DepthFusion:
                 grey, cv2.remap(past.grey, places[0], places[1], cv2.INTER_LINEAR)
             )
             np.copyto(places[0], np.float32(OUTSIDE), where=aside)
-        return _brought_here([sampled(each, places) for each in past.layers], seen, step), motion
+        ways = (cv2.INTER_LINEAR, *(cv2.INTER_NEAREST,) * 3)
+        layers = [sampled(*pair) for pair in zip(past.layers, (places,) * 4, ways, strict=True)]
+        return _brought_here(layers, seen, step), motion
 
     def _step(
         self, inverse: Array, sigma: Array, own: Array, predicted: list[Array]
