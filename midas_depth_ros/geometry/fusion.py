@@ -22,7 +22,9 @@ from midas_depth_ros.options.metric import FusionOptions
 
 # Chosen on rendered drives of furnished worlds 2 to 5 through the embedded model, and on
 # redkitchen_a.
-FADING = 0.88  # the past counts by this factor less with every frame: the gain falls to 0.12
+# The past counts by this factor less with every frame: the gain falls to 0.12 by odometry. The way
+# that pictures tell is off by up to a fifth, so what comes nearer would lag with a longer memory.
+FADING = {'odometry': 0.88, 'flow': 0.8}
 GAP_S = 2.5  # after a longer pause everything starts anew
 MAX_STEP_M, MAX_TURN_RAD = 1.5, 1.0  # a camera that moves farther between two frames has jumped
 NOISE, LEAST_NOISE_PER_M = 0.08, 0.001  # of one frame: a share of 1/Z, and 1/m
@@ -61,7 +63,7 @@ class DepthFusion:
     """The fused depth of one camera, frame by frame.
 
     A Kalman filter of fading memory for every pixel: a frame alone counts fully, and its share
-    falls to `1 - FADING`. A pixel starts anew that differs from its past by more than `fusion.gate`
+    falls to 1 - `FADING`. A pixel starts anew that differs from its past by more than `fusion.gate`
     deviations, or by half as much for several frames, as what comes nearer slowly does. The
     deviation follows the noise between frames, which is less than `sigma`, since most errors of a
     network stay the same from frame to frame.
@@ -131,7 +133,7 @@ class DepthFusion:
             self._count(None, inverse, reason)
             layers = inverse.copy(), sigma.copy(), own * own, np.zeros_like(own)
         else:
-            layers, kept = self._step(inverse, sigma, own, predicted)
+            layers, kept = self._step(inverse, sigma, own, predicted, reason)
             self._count(kept, inverse, reason)
         self._past = _Past(stamp_s, layers, grey, pose)
         return layers[0].copy(), layers[1].copy()
@@ -193,11 +195,11 @@ class DepthFusion:
         return _brought_here(layers, seen, step), motion
 
     def _step(
-        self, inverse: Array, sigma: Array, own: Array, predicted: list[Array]
+        self, inverse: Array, sigma: Array, own: Array, predicted: list[Array], motion: str
     ) -> tuple[tuple[Array, ...], np.ndarray]:
         """One step of the filter: the layers of this frame, and which pixels were fused."""
         expected, deviation, variance, trend = predicted
-        variance *= np.float32(1 / FADING)
+        variance *= np.float32(1 / FADING[motion])
         own *= own
         total = variance + own
         off = inverse - expected
