@@ -50,6 +50,7 @@ from midas_depth_ros.lab.drive.in_process import (
     ScanBeams,
     drive,
 )
+from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.options.metric import FusionOptions, MetricOptions, ObstacleOptions
 from midas_depth_ros.sim import (
     Box,
@@ -616,6 +617,7 @@ def time_table(odometry: Sums, pictures: Sums) -> str:
 def main(drives: int, seconds: float, path: Path | None) -> None:
     """Print the tables, or write them between their marks in a Markdown file."""
     cv2.setNumThreads(1)
+    keep_freed_memory()  # as the node does
     infer = load_estimator('embedded').infer
     driven_text, odometry, pictures = rendered_tables(SEEDS[:drives], seconds, infer)
     parts = {

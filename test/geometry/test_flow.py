@@ -49,7 +49,7 @@ def test_the_motion_is_that_of_the_camera(world, forward_m, turn_rad):
     assert np.abs(step[:3, 3] - true[:3, 3]).max() < 0.01 + 0.2 * forward_m
     off = cv2.Rodrigues(step[:3, :3] @ true[:3, :3].T)[0]
     assert np.linalg.norm(off) < math.radians(0.3)
-    assert aside.mean() < 0.1
+    assert aside.mean() < 0.25
 
 
 @pytest.mark.parametrize('scale', [0.5, 2.0])
