@@ -159,6 +159,13 @@ def place_option(ctx: click.Context, parameter: click.Parameter, text: str | Non
     default=AvoidanceSettings.reaction_time,
     help='Delay from a command to the braking of the wheels, in seconds.',
 )
+@click.option(
+    '--latency',
+    type=NumberRange(0.0, 10.0),
+    default=None,
+    show_default='as measured here',
+    help='From a picture to what is said of it, in seconds, on the robot.',
+)
 @click.pass_context
 def evaluate(ctx: click.Context, /, **given: Any) -> None:
     """Check what is given, compare, and write the page."""
@@ -193,6 +200,7 @@ def evaluate(ctx: click.Context, /, **given: Any) -> None:
         stopping_distance_m=given['stopping_distance'],
         deceleration_m_s2=given['deceleration'],
         reaction_s=given['reaction_time'],
+        latency_s=given['latency'],
     )
     if page is not None:
         check_library()  # before minutes of work

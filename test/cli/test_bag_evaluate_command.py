@@ -108,7 +108,7 @@ def test_a_page_has_everything_in_it(bag, midas_depth, tmp_path):
 def test_json_is_one_object(bag, midas_depth):
     done = midas_depth(
         *('evaluate', bag(), '--truth', 'scan', '--truth-at', '0,0,0.2', '--json', *OURS),
-        *('--rate', '0', '--speed', '0.3', '--stopping-distance', '0.6'),
+        *('--rate', '0', '--speed', '0.3', '--stopping-distance', '0.6', '--latency', '0.4'),
     )
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
@@ -119,6 +119,7 @@ def test_json_is_one_object(bag, midas_depth):
     assert run['frames_with_truth'] == 4
     (row,) = run['verdict']['speeds']
     assert (row['speed_m_s'], row['verdict']) == (0.3, 'unknown')
+    assert row['braking_m'] == pytest.approx(0.3 * (0.4 + 0.2 + 0.2) + 0.3**2 / 4)
     assert run['verdict']['text'].startswith('Stopping 0.6 m before things: nothing can be said')
 
 

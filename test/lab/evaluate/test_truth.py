@@ -104,6 +104,14 @@ def test_a_range_that_sees_nothing_is_clear_to_its_end():
     assert [len(each.z) for each in found] == [1, 0, 0]
 
 
+@pytest.mark.parametrize(('start', 'step'), [(math.nan, 0.01), (0.0, math.nan), (0.0, 0.0)])
+def test_a_scan_without_angles_is_refused(start, step):
+    message = scan([2.0] * 41)
+    message.angle_min, message.angle_increment = start, step
+    with pytest.raises(ValueError, match='the scan begins at'):
+        rays_of(message)
+
+
 def test_a_depth_image_is_z_already():
     depth = np.full((96, 128), 2.0, np.float32)
     depth[:, :64] = np.nan
@@ -194,6 +202,12 @@ def test_a_tape_is_held_from_the_lens(tmp_path):
     nearest, _ = tape_frame([along], VIEW, (256, 192)).floor.along(-0.5, STEP, 60)
     beam = round((math.radians(10) + 0.5) / STEP)
     assert nearest[beam] == pytest.approx(1.5)
+
+
+def test_a_bearing_needs_a_mount():
+    along = Tape(0, math.nan, math.nan, math.nan, 0.1, 1.5)
+    with pytest.raises(ValueError, match='camera_height and camera_pitch'):
+        tape_frame([along], PictureView(CAMERA, None, SETTINGS), (256, 192))
 
 
 @pytest.mark.parametrize(
