@@ -137,6 +137,12 @@ def looks(index: int) -> dict[str, Any]:
     return {'color': SERIES[kind], 'marker': MARKERS[kind], 'linestyle': LINES[kind]}
 
 
+def thinned(frames: Sequence[FrameRecord]) -> tuple[Sequence[FrameRecord], str]:
+    """Return the frames to draw over time, and the label of that axis."""
+    step = max(1, -(-len(frames) // MOST_DOTS))
+    return frames[::step], 'time [s]' if step == 1 else f'time [s], one of {step} frames'
+
+
 # --- The plots. Each takes all runs, and draws nothing where there is nothing to draw.
 
 
@@ -162,19 +168,21 @@ def scale_over_time(runs: Sequence[Run]) -> Callable[[Axes], None]:
 
     def draw(axes: Axes) -> None:
         values: list[float] = []
+        label = ''
         for index, run in enumerate(runs):
-            time_s = [frame.time_s for frame in run.frames]
-            ratio = [frame.ratio - 1 for frame in run.frames]
+            frames, label = thinned(run.frames)
+            time_s = [frame.time_s for frame in frames]
+            ratio = [frame.ratio - 1 for frame in frames]
             values += [value for value in ratio if math.isfinite(value)]
             shown = looks(index) | {'marker': MARKERS[index % 6] if len(ratio) < 120 else ''}
             axes.plot(time_s, ratio, label=run.name, markersize=3, **_without(shown, 'markersize'))
         low, high = _limits(values)
         for index, run in enumerate(runs):
-            refused = [frame.time_s for frame in run.frames if frame.refused]
+            refused = [frame.time_s for frame in thinned(run.frames)[0] if frame.refused]
             height = low - (index + 1) * 0.06 * (high - low)
             axes.plot(refused, [height] * len(refused), '|', color=looks(index)['color'])
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set(xlabel='time [s]', ylabel='metres too far (+) or near (-)')
+        axes.set(xlabel=label, ylabel='metres too far (+) or near (-)')
         axes.set_ylim(low - (len(runs) + 1) * 0.06 * (high - low), high)
         percent(axes)
         _legend(axes, runs)
@@ -186,16 +194,17 @@ def sources_over_time(run: Run) -> Callable[[Axes], None]:
     """Return what draws the metres of one source by those of another, over time."""
 
     def draw(axes: Axes) -> None:
+        frames, label = thinned(run.frames)
         pairs = [row['pair'] for row in run.figures['sources']['ratios']]
         values: list[float] = []
         for index, pair in enumerate(pairs):
-            found = [(frame.time_s, ratios_of(frame).get(pair, math.nan)) for frame in run.frames]
+            found = [(frame.time_s, ratios_of(frame).get(pair, math.nan)) for frame in frames]
             time_s, ratio = zip(*found, strict=True)
             off = [each - 1 for each in ratio]
             values += [each for each in off if math.isfinite(each)]
             axes.plot(time_s, off, label=pair, **looks(index) | {'markersize': 2.5})
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set(xlabel='time [s]', ylabel='farther (+) or nearer (-)', ylim=_limits(values))
+        axes.set(xlabel=label, ylabel='farther (+) or nearer (-)', ylim=_limits(values))
         percent(axes)
         _above(axes)
 
@@ -268,16 +277,17 @@ def corridor_over_time(runs: Sequence[Run], range_max_m: float) -> Callable[[Axe
     """Return what draws how far the corridor is free, as said and as it was."""
 
     def draw(axes: Axes) -> None:
-        frames = runs[0].frames
+        frames, label = thinned(runs[0].frames)
         true = [min(frame.corridor_true, range_max_m) for frame in frames]
         axes.plot(
             *([frame.time_s for frame in frames], true), color=INK, linewidth=2.2, label='truth'
         )
         for index, run in enumerate(runs):
-            said = [min(frame.corridor_said, range_max_m) for frame in run.frames]
-            time_s = [frame.time_s for frame in run.frames]
+            drawn, _ = thinned(run.frames)
+            said = [min(frame.corridor_said, range_max_m) for frame in drawn]
+            time_s = [frame.time_s for frame in drawn]
             axes.plot(time_s, said, label=run.name, **looks(index) | {'markersize': 2.5})
-        axes.set(xlabel='time [s]', ylabel='free ahead [m]')
+        axes.set(xlabel=label, ylabel='free ahead [m]')
         axes.set_ylim(0, 1.05 * range_max_m)
         _above(axes)
 

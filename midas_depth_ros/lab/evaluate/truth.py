@@ -21,7 +21,7 @@ from midas_depth_ros.nodes.ros.messages import cloud_array
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.text import shown
 
-MOST_PIXELS = 2000  # compared of one frame: neighbours say the same
+MOST_PIXELS = 1000  # compared of one frame: neighbours say the same
 MOST_POINTS = 30_000  # of one message of the truth
 RANK = 3  # the nearest thing of a cloud or depth image is its third nearest point: noise is not
 TYPES: dict[str, type] = {
