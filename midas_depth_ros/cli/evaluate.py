@@ -44,25 +44,31 @@ are compared), 2 wrong usage, 128 plus the number of the signal that stopped it.
 """
 
 
-def place_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> Any:
-    """Return the place of --truth-at: a tuple of numbers, 'camera', or None."""
+ANGLES_FROM = 3  # in X,Y,Z,YAW,PITCH
+
+
+def place_option(
+    ctx: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[float, ...] | str | None:
+    """Return the numbers of --truth-at, 'camera', or None. Raises BadParameter."""
     if text is None or text.strip() == 'camera':
-        return None if text is None else 'camera'
+        return text and text.strip()
     parts = text.split(',')
-    numbers = [radians_of(part) if index > 2 else None for index, part in enumerate(parts)]
     try:
-        numbers = [
-            float(part) if number is None else number
-            for number, part in zip(numbers, parts, strict=True)
-        ]
+        numbers = tuple(_number(part, index >= ANGLES_FROM) for index, part in enumerate(parts))
     except ValueError:
-        numbers = []
-    if not 3 <= len(numbers) <= 5 or not all(map(math.isfinite, numbers)):  # type: ignore[arg-type]
+        numbers = ()
+    if not ANGLES_FROM <= len(numbers) <= ANGLES_FROM + 2 or not all(map(math.isfinite, numbers)):
         raise click.BadParameter(
             f'{text!r} is not a place: write X,Y,Z[,YAW[,PITCH]] in metres and radians (or 10deg), '
             'or camera'
         )
-    return tuple(numbers)
+    return numbers
+
+
+def _number(text: str, is_angle: bool) -> float:
+    radians = radians_of(text.strip()) if is_angle else None
+    return float(text) if radians is None else radians
 
 
 @click.command(name='evaluate', help=HELP, context_settings={'show_default': True})

@@ -161,6 +161,19 @@ def test_a_truth_in_the_frame_of_the_pictures_needs_no_place(bag, midas_depth):
     assert 'in the optical frame of the camera' in json.loads(done.stdout)['truth']['text']
 
 
+@pytest.mark.parametrize(
+    ('place', 'words'),
+    [
+        ('-0.2,0,0.25,0deg', 'x -0.2, y 0, z 0.25 m, yaw 0, pitch 0 degrees'),
+        ('0,0.1,0.25,90deg,0.1', 'y 0.1, z 0.25 m, yaw 90, pitch 5.72'),
+        ('camera', 'in the optical frame of the camera'),
+    ],
+)
+def test_a_place_is_taken_as_it_is_written(bag, midas_depth, place, words):
+    done = midas_depth('evaluate', bag(), '--truth', '/scan', '--truth-at', place, '--json', *OURS)
+    assert words in json.loads(done.stdout)['truth']['text']
+
+
 def test_the_place_of_the_parameters_counts(bag, midas_depth):
     place = ('-p', 'reference.z:=0.25', '-p', 'reference.yaw:=90deg')
     done = midas_depth('evaluate', bag(), '--truth', '/scan', '--json', *OURS, *place)

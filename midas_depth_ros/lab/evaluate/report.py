@@ -66,9 +66,15 @@ def evaluate(
     if not any(run.figures['frames_with_truth'] for run in runs):
         why = [each['example'] for run in runs for each in run.figures['no_truth']]
         raise CommandError(f'no frame could be compared with {plan.truth}: {why[0]}')
+    return _report(plan, found, truth, runs, faults), runs, faults
+
+
+def _report(
+    plan: Plan, found: Survey, truth: Truth, runs: Sequence[Run], faults: Sequence[str]
+) -> Numbers:
+    """What --json gives."""
     stamps = [found.stamps_ns[number] for number in found.chosen]
-    frames = runs[0].frames
-    report = {
+    return {
         'midas_depth_ros': midas_depth_ros.__version__,
         'bag': plan.bag.path.name,
         'camera': {
@@ -83,7 +89,7 @@ def evaluate(
             'messages': found.truth_messages,
             'frames': runs[0].figures['frames_with_truth'],
         },
-        'frames': len(frames),
+        'frames': len(found.chosen),
         'seconds': rounded((max(stamps) - min(stamps)) / NANOSECONDS),
         'rate_hz': plan.rate_hz,
         'tolerance_s': plan.tolerance_s,
@@ -92,7 +98,6 @@ def evaluate(
         'notes': _notes(plan, truth),
         'runs': [{'name': run.name, **run.figures} for run in runs],
     }
-    return report, runs, faults
 
 
 def _truth_of(plan: Plan) -> tuple[Survey, Truth]:

@@ -151,7 +151,8 @@ def test_a_depth_image_that_is_none_is_refused(change, words):
 
 def test_a_cloud_in_the_optical_frame_needs_no_place():
     points = np.array([[[0.1, 0.0, 2.0], [np.nan] * 3, [0.0, 0.0, -1.0]]], np.float32)
-    message = cloud_message(points, np.zeros((1, 3, 3), np.uint8), Header())
+    grey, sigma = np.zeros((1, 3, 3), np.uint8), np.zeros((1, 3), np.float32)
+    message = cloud_message(points, grey, sigma, Header())
     found = truth_frame(rays_of(message), Place(optical=True), VIEW)
     np.testing.assert_allclose(found.z, [2.0])
     assert found.u[0] == pytest.approx(CAMERA.cx + 0.05 * CAMERA.fx, abs=1e-4)
