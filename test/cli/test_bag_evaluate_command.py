@@ -243,6 +243,16 @@ def test_names_from_outside_do_no_harm(midas_depth, tmp_path):
     assert '&lt;b&gt;&amp;&quot;bag' in text
 
 
+def test_a_page_without_the_library_is_refused_before_the_work(bag, midas_depth, without):
+    without('matplotlib')
+    arguments = ('--truth', '/scan', '--truth-at', '0,0,0.2', *OURS)
+    path = bag()
+    done = midas_depth('evaluate', path, *arguments, '-o', 'page.html')
+    assert 'pip install matplotlib' in line(done)
+    done = midas_depth('evaluate', path, *arguments, '--json', '--rate', '0')
+    assert json.loads(done.stdout)['frames'] == 4
+
+
 def test_an_existing_page_is_kept(bag, midas_depth, tmp_path):
     (tmp_path / 'page.html').write_text('mine')
     done = midas_depth('evaluate', bag(), '--truth', '/scan', '-o', 'page.html', *OURS)

@@ -24,7 +24,7 @@ from midas_depth_ros.lab.evaluate.plots import Run
 from midas_depth_ros.lab.evaluate.run import Comparison, Truth, own_camera
 from midas_depth_ros.lab.evaluate.summary import Numbers, reasons, rounded, summary_of
 from midas_depth_ros.lab.evaluate.survey import Survey, check_truth_topic, place_of, survey
-from midas_depth_ros.lab.evaluate.tape import read_tapes
+from midas_depth_ros.lab.evaluate.tape import Tape, read_tapes
 from midas_depth_ros.lab.evaluate.truth import Place
 from midas_depth_ros.lab.evaluate.verdict import Driving, Trials, verdict_of
 from midas_depth_ros.lab.output import CommandError, progress_bar
@@ -62,7 +62,12 @@ def evaluate(
     """Return the report, the runs, and what failed. Raises CommandError and DepthError."""
     found, truth = _truth_of(plan)
     faults: list[str] = [found.damage] if found.damage else []
-    runs = [_run(plan, found, truth, variant, make_estimator, faults) for variant in plan.variants]
+    runs: list[Run] = []
+    for variant in plan.variants:
+        run = _run(plan, found, truth, variant, make_estimator, faults)
+        if run.name in [each.name for each in runs]:  # 'auto' and what it stands for
+            run.name = ', '.join((*variant, f'by {run.name}'))
+        runs.append(run)
     if not any(run.figures['frames_with_truth'] for run in runs):
         why = [each['example'] for run in runs for each in run.figures['no_truth']]
         raise CommandError(f'no frame could be compared with {plan.truth}: {why[0]}')
@@ -105,18 +110,28 @@ def _truth_of(plan: Plan) -> tuple[Survey, Truth]:
     bag, camera = plan.bag, plan.camera
     if plan.truth.endswith(TABLE):
         tapes = read_tapes(Path(plan.truth))
-        return survey(bag, camera, '', tapes, plan.rate_hz, plan.tolerance_s), Truth()
+        return _survey(plan, '', tapes), Truth()
     topic = '/' + plan.truth.strip('/')
     kind = check_truth_topic(bag, topic, camera)
-    found = survey(bag, camera, topic, [], plan.rate_hz, plan.tolerance_s)
+    found = _survey(plan, topic, [])
     body_frame = mount_of(plan.settings, camera.name).body_frame
     place = place_of(kind, found, body_frame, plan.place, plan.reference)
-    own = own_camera(bag, topic, camera) if kind.endswith('/Image') else None
+    own = None
+    if kind.endswith('/Image'):
+        own = own_camera(bag, topic, camera, plan.settings.rectified)
     if not camera.info and math.isnan(plan.settings.horizontal_fov):
         raise CommandError(
             f'{bag.path}: {camera.image} has no camera_info: record it, or set horizontal_fov'
         )
     return found, Truth(topic, kind, place, own)
+
+
+def _survey(plan: Plan, topic: str, tapes: list[Tape]) -> Survey:
+    """Read the headers of pictures and truth, and show how far it is."""
+    bag, camera = plan.bag, plan.camera
+    total = sum(bag.counts.get(name, 0) for name in (camera.image, topic))
+    with progress_bar('headers', total) as report:
+        return survey(*(bag, camera, topic, tapes, plan.rate_hz, plan.tolerance_s), report.advance)
 
 
 def _run(
