@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ros_helpers  # noqa: F401 - before the first message, see there
 from bags import JAZZY, START_NS, camera_info_message, header, raw_message, write_bag
+from rosbags.rosbag2 import Writer
 
 from midas_depth_ros.lab.evaluate.plots import CSS
 
@@ -231,6 +232,25 @@ def test_a_truth_that_cannot_be_read_is_said(midas_depth, tmp_path):
     arguments = ('--truth', '/scan', '--truth-at', '0,0,0.2', '--json', *OURS, '--rate', '0')
     run = json.loads(midas_depth('evaluate', path, *arguments).stdout)['runs'][0]
     assert run['corridor']['frames'] <= 1  # nothing is known of the others
+
+
+@pytest.mark.parametrize('bad', [b'\0\1\0\0\xff\xff', b'', b'\0\1\0\0' + bytes(8)])
+def test_bytes_that_are_no_message_cost_one_frame(midas_depth, tmp_path, bad):
+    path, connections = tmp_path / 'bag', {}
+    with Writer(path, version=9) as writer:
+        for index, (time_ns, topic, message) in enumerate(messages()):
+            kind = message.__msgtype__
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=JAZZY)
+            data = bad if index == 4 else JAZZY.serialize_cdr(message, kind)
+            writer.write(connections[topic], time_ns, data)
+    arguments = ('--truth', '/scan', '--truth-at', '0,0,0.2', '--json', *OURS, '--rate', '0')
+    done = midas_depth('evaluate', path, *arguments)
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert found['runs'][0]['frames'] == 4
+    assert found['runs'][0]['frames_with_truth'] == 3
+    assert found['faults'][0]['reason'].startswith('/scan at # ns: ')
 
 
 def test_names_from_outside_do_no_harm(midas_depth, tmp_path):
