@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from midas_depth_ros.cli.bag import NODE, complete_parameter
-from midas_depth_ros.cli.options import NumberRange, in_radians, radians_of
+from midas_depth_ros.cli.options import NumberRange, in_radians, like, radians_of
 from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.lab.output import CommandError, check_target, write_atomically
 from midas_depth_ros.options.avoidance import AvoidanceSettings
-from midas_depth_ros.options.declarations import specs_for_names
+from midas_depth_ros.options.declarations import bounds_of, specs_for_names
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import ParameterFault, read_values, settings_from
 from midas_depth_ros.options.metric import SCALE_SOURCES
@@ -69,6 +69,12 @@ def place_option(
 def _number(text: str, is_angle: bool) -> float:
     radians = radians_of(text.strip()) if is_angle else None
     return float(text) if radians is None else radians
+
+
+def number(name: str, settings_class: type) -> dict[str, Any]:
+    """Return type and default of an option for a parameter; NaN is refused."""
+    kind = NumberRange(*bounds_of(settings_class, name))
+    return like(name, settings_class) | {'type': kind}
 
 
 @click.command(name='evaluate', help=HELP, context_settings={'show_default': True})
@@ -134,8 +140,7 @@ def _number(text: str, is_angle: bool) -> float:
 )
 @click.option(
     '--rate',
-    type=NumberRange(0.0, 1000.0),
-    default=None,
+    **number('max_rate', DepthNodeSettings) | {'default': None},
     show_default='max_rate',
     help='Process at most this many frames per second, as a node would; 0 = all.',
 )
@@ -149,20 +154,17 @@ def _number(text: str, is_angle: bool) -> float:
 )
 @click.option(
     '--stopping-distance',
-    type=NumberRange(0.01, 20.0),
-    default=AvoidanceSettings.stop_distance,
+    **number('stop_distance', AvoidanceSettings),
     help='How far before things, from the lens, the robot is to stop, in metres.',
 )
 @click.option(
     '--deceleration',
-    type=NumberRange(0.05, 100.0),
-    default=AvoidanceSettings.stop_deceleration,
+    **number('stop_deceleration', AvoidanceSettings),
     help='Deceleration of the robot in m/s^2.',
 )
 @click.option(
     '--reaction-time',
-    type=NumberRange(0.0, 5.0),
-    default=AvoidanceSettings.reaction_time,
+    **number('reaction_time', AvoidanceSettings),
     help='Delay from a command to the braking of the wheels, in seconds.',
 )
 @click.option(

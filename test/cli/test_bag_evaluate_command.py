@@ -190,6 +190,8 @@ def test_the_place_of_the_parameters_counts(bag, midas_depth):
         (('--json', '-p', 'camera_hight:=1'), 'camera_hight'),
         (('--json', '--source', 'lidar'), "'lidar' is not one of"),
         (('--json', '--speed', 'nan'), "'nan' is not"),
+        (('--json', '--deceleration', 'nan'), "'nan' is not"),
+        (('--json', '--reaction-time', '9'), 'is not in the range'),
     ],
 )
 def test_wrong_usage(bag, midas_depth, arguments, words):
