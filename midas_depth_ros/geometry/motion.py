@@ -20,6 +20,7 @@ NANOSECONDS = 1_000_000_000
 KEPT, KEPT_S = 4000, 10.0  # ten seconds at 400 Hz
 LATE_S = 1.0  # a pose this late was overtaken; an older stamp means that time was reset
 BETWEEN_S = 0.5  # two poses may be this far apart to interpolate between
+STILL_S = 0.01  # within this a robot of unknown velocity is where it was
 VELOCITY_S = 0.1  # over at least this long the velocity is measured from which poses are continued
 # No robot moves on so fast: its position or heading was set anew. By its speed just before, and at
 # first by the fastest there are.
@@ -222,14 +223,22 @@ def _earlier(stamps: collections.deque[int] | list[int], index: int, span_s: flo
     return 0 if index else None
 
 
-def _continued(stamps: list[int], poses: list[BodyPose], nearest: int, stamp_ns: int) -> BodyPose:
-    """The nearest pose, continued at constant velocity where one is known."""
+def _continued(
+    stamps: list[int], poses: list[BodyPose], nearest: int, stamp_ns: int
+) -> BodyPose | float:
+    """The nearest pose, continued at constant velocity; else how many seconds away it is.
+
+    Where no velocity is known (a first message, or messages a second apart) a robot that drives
+    would be taken for one that stands.
+    """
     away_s = abs(stamp_ns - stamps[nearest]) / NANOSECONDS
     if stamp_ns > stamps[nearest]:
         other = _earlier(stamps, nearest, VELOCITY_S)
     else:
         other = nearest + 1 if nearest + 1 < len(stamps) else None
     if other is None or abs(stamps[nearest] - stamps[other]) > BETWEEN_S * NANOSECONDS:
+        if away_s > STILL_S:
+            return away_s
         return dataclasses.replace(poses[nearest], continued_s=away_s)
     share = (stamp_ns - stamps[other]) / (stamps[nearest] - stamps[other])
     made = between(poses[other], poses[nearest], share)

@@ -111,6 +111,11 @@ REMEMBERED = 0.2  # of what successive fits differ by: share of the newest
 DRIFT_PER_S, SHIFT_DRIFT_PER_S = 0.06, 0.03
 
 
+# Why a scale is not kept for a frame whose own fit is refused.
+CHANGES = 'the scale changes from frame to frame'
+ONE_FIT = 'one fit does not tell whether the scale stays'
+
+
 class ScaleFilter:
     """Takes each frame's fit and returns the scale to use for that frame.
 
@@ -120,8 +125,9 @@ class ScaleFilter:
 
     time_constant_s: of the smoothing; 0 = none. expiry_s: without an accepted fit for so long there
     is no scale. Two fits whose depths at 0.5 to 4 m differ by more than `JUMP` are not averaged:
-    the newer one is used alone. While fits jump from frame to frame a refused frame has no scale,
-    since another frame's is wrong for it.
+    the newer one is used alone. A refused frame has an earlier scale only where the last two fits
+    agreed: while fits jump from frame to frame, another frame's is wrong for it, and one fit alone
+    does not tell.
 
     `reason`: why there is no scale, or why the last fit was refused; '' if it was accepted.
     """
@@ -140,7 +146,7 @@ class ScaleFilter:
         self.reason = 'no fit yet'
         self._current: ScaleShift | None = None
         self._accepted_s = self._now_s = -math.inf
-        self._steady = True
+        self._steady, self._alone = False, True
         self._innovation = np.zeros(3)
 
     @property
@@ -158,16 +164,18 @@ class ScaleFilter:
         if isinstance(fit, Refusal):
             self.reason = fit.reason
             if self._current is not None and not self._steady:
-                self.reason += '; the scale changes from frame to frame, so none is kept'
+                self.reason += f'; {ONE_FIT if self._alone else CHANGES}, so none is kept'
                 return None
             return self._grown()
         self.reason = ''
         elapsed = stamp_s - self._accepted_s
         self._accepted_s = stamp_s
         if self._current is None:
-            self._current, self._steady, self._innovation = fit, True, np.zeros(3)
+            self._current, self._steady, self._innovation = fit, False, np.zeros(3)
+            self._alone = True
         elif self.jump_between(self._current, fit) > JUMP:
             self._current, self._steady, self._innovation = fit, False, np.zeros(3)
+            self._alone = False
         else:
             self._current, self._steady = self._blended(self._current, fit, elapsed), True
         return self._grown()

@@ -93,10 +93,21 @@ def test_without_a_message_it_is_infinitely_far():
     assert history().at(SECOND, 10.0) == math.inf
 
 
-def test_a_single_message_holds_for_a_moment():
-    found = history((10.0, at(1.0))).at(round(10.1 * SECOND), 0.2)
+def test_a_single_message_says_nothing_of_later():
+    """A robot that drives would be taken for one that stands: metres were 38 % off by this."""
+    one = history((10.0, at(1.0)))
+    assert one.at(round(10.1 * SECOND), 0.2) == pytest.approx(0.1)
+    assert one.at(round(9.9 * SECOND), 0.2) == pytest.approx(0.1)
+    found = one.at(round(10.005 * SECOND), 0.2)
     assert found.position[0] == 1.0
-    assert found.continued_s == pytest.approx(0.1)
+    assert found.continued_s == pytest.approx(0.005)
+
+
+def test_messages_a_second_apart_say_nothing_of_the_time_between():
+    rare = history((10.0, at(0.0)), (11.0, at(0.4)), (12.0, at(0.8)))
+    for stamp_s in (10.1, 10.5, 10.9, 11.1, 12.1):
+        assert isinstance(rare.at(round(stamp_s * SECOND), 0.2), float)
+    assert rare.at(11 * SECOND, 0.2).position[0] == 0.4
 
 
 def test_the_velocity_is_not_that_of_two_noisy_neighbours():

@@ -68,6 +68,7 @@ def test_what_counts_is_metres_not_numbers():
 
 def test_refused_frames_use_the_last_scale_for_a_second_and_then_none():
     smooth = ScaleFilter(time_constant_s=0.0, expiry_s=1.0)
+    smooth.update(4.9, ScaleShift(1.0, 0.0))
     smooth.update(5.0, ScaleShift(1.0, 0.0))
     kept = smooth.update(5.9, NO)
     assert (kept.scale, smooth.reason, smooth.age_s) == (1.0, NO.reason, pytest.approx(0.9))
@@ -77,6 +78,22 @@ def test_refused_frames_use_the_last_scale_for_a_second_and_then_none():
     again = smooth.update(6.2, ScaleShift(1.02, 0.0))
     assert again.scale == 1.02
     assert smooth.reason == ''
+
+
+def test_one_fit_is_not_kept_for_the_frames_after_it():
+    """A network's scale may change with every frame: nothing yet says that this one does not."""
+    smooth = ScaleFilter(expiry_s=1.0)
+    smooth.update(0.0, ScaleShift(1.0, 0.0))
+    assert smooth.update(0.1, NO) is None
+    assert (
+        smooth.reason
+        == f'{NO.reason}; one fit does not tell whether the scale stays, so none is kept'
+    )
+    smooth.update(0.2, ScaleShift(1.01, 0.0))
+    assert smooth.update(0.3, NO) is not None
+    assert smooth.update(1.3, NO) is None
+    smooth.update(1.4, ScaleShift(3.0, 0.0))  # the first again
+    assert smooth.update(1.5, NO) is None
 
 
 def test_a_scale_that_jumps_from_frame_to_frame_is_of_no_use_to_the_next():
@@ -135,6 +152,7 @@ CLAIMED = (1e-4, 0.0, 1e-4)
 
 def test_a_kept_scale_becomes_less_certain_and_a_new_fit_makes_it_certain_again():
     smooth = ScaleFilter(expiry_s=2.0)
+    smooth.update(-0.1, ScaleShift(2.0, 0.1, covariance=CLAIMED))
     fresh = smooth.update(0.0, ScaleShift(2.0, 0.1, covariance=CLAIMED))
     assert fresh.covariance == CLAIMED
     kept = [smooth.update(stamp, NO) for stamp in (0.2, 0.6, 1.8)]

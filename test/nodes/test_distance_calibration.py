@@ -17,10 +17,10 @@ from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 from midas_depth_ros.sim import Pose, Room, Scene, render
 
-HEIGHT_M, PITCH_RAD = 0.3, 0.06
+HEIGHT_M, PITCH_RAD = 0.3, 0.05
 NETWORK = CameraModel.from_field_of_view(256, 192, 1.2)
 PICTURE = CameraModel.from_field_of_view(320, 240, 1.2)
-WALLS_M = (0.8, 1.2, 1.7, 2.3)
+WALLS_M = (1.5, 1.9, 2.4, 2.8)  # nearer too little floor is in view
 ASK, RESTART = 'depth_node/calibrate_distance', 'depth_node/calibrate_distance/restart'
 DISTANCE = 'calibrate_distance.distance'
 
@@ -85,7 +85,7 @@ def test_a_height_that_was_measured_wrongly_is_found(ros, bench):
     first = measure(WALLS_M[0])
     assert first.success, first.message
     assert '1 of at least 3' in first.message
-    assert re.search(r'0\.8\d m by the tape, 0\.9\d m by the node \(ground\)', first.message)
+    assert re.search(r'1\.50 m by the tape, 1\.8\d m by the node \(ground\)', first.message)
     assert measure(WALLS_M[1]).success
     third = measure(WALLS_M[2])
     assert third.success, third.message
@@ -101,7 +101,7 @@ def test_a_height_that_was_measured_wrongly_is_found(ros, bench):
 
 
 def test_a_pitch_that_was_measured_wrongly_is_found(ros, bench):
-    _, measure, _, _ = bench(camera_height=HEIGHT_M, camera_pitch=PITCH_RAD + 0.03)
+    _, measure, _, _ = bench(camera_height=HEIGHT_M, camera_pitch=PITCH_RAD + 0.02)
     answers = [measure(x_m) for x_m in WALLS_M]
     assert all(each.success for each in answers), answers
     found = re.search(r'camera_height: (\S+), camera_pitch: (\S+)$', answers[-1].message)
@@ -133,17 +133,17 @@ def test_what_is_wrong_is_said(ros, bench):
     assert not missing.success
     assert 'camera_height is not set' in missing.message
     assert set_parameter(ros, 'camera_height', HEIGHT_M)[0]
-    walls = iter(np.linspace(0.8, 1.6, 60))
+    walls = iter(np.linspace(1.5, 2.7, 60))
 
     def move():
-        seen.depth_z = wall_at(next(walls, 1.6))
+        seen.depth_z = wall_at(next(walls, 2.7))
 
     moved = measure(WALLS_M[0], each=move)
     assert not moved.success
     assert 'keep robot and scene still' in moved.message
     assert measure(WALLS_M[0]).success
-    assert measure(WALLS_M[0] + 0.01).message.endswith('1 of at least 3 distances')
-    for x_m in (0.86, 0.92, 1.0):
+    assert measure(WALLS_M[0] + 0.02).message.endswith('1 of at least 3 distances')
+    for x_m in (1.58, 1.67, 1.76):
         similar = measure(x_m)
     assert 'too similar' in similar.message
     assert ask(RESTART, frames=False).message == '4 measurements forgotten'

@@ -27,6 +27,7 @@ LIMITS = ('min', 'max', 'ge', 'gt', 'le', 'lt')  # of click's ranges and of Fast
 # The same word for another thing.
 OTHERS = {
     ('benchmarks/edges.py', 'model'),  # of a measurement, as the next ones are
+    ('benchmarks/markers.py', 'model'),
     ('benchmarks/node.py', 'model'),
     ('benchmarks/graph.py', 'size'),  # of a network's input
     ('benchmarks/speed.py', 'backend'),

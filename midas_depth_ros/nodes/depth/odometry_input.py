@@ -20,6 +20,7 @@ from midas_depth_ros.geometry import (
     Refusal,
     camera_pose,
 )
+from midas_depth_ros.geometry.motion import BETWEEN_S
 from midas_depth_ros.images import stamp_ns
 from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount, pose_of
 from midas_depth_ros.nodes.ros import quality_of_service as qos
@@ -111,6 +112,11 @@ class OdometryInput(qos.Subscriber):
         if math.isinf(found):
             unheard = qos.publishers_of(self._node, subscription)[1]
             return Refusal('; '.join([reason, *unheard]))
+        if found <= max_age_s:
+            return Refusal(
+                f'{reason} on both sides of the picture within {BETWEEN_S:g} s: its messages are '
+                'too rare, or these are the first'
+            )
         return Refusal(f'{reason} near the picture: the nearest is {found:.2f} s away by its stamp')
 
     def _on_odometry(self, message: Odometry) -> None:
