@@ -186,14 +186,18 @@ def _correlated(values: np.ndarray) -> np.ndarray:
 
 
 def _smooth_residual(line: GroundLine) -> float:
-    """The deviation of the floor's cells averaged over their neighbours, in tolerances."""
+    """The deviation of the floor's cells averaged over their neighbours, in tolerances, beyond what
+    errors leave that are different in every cell.
+    """
     window = SMOOTH_OVER, SMOOTH_OVER
     share = cv2.blur(line.on_floor.astype(np.float32), window)
     mean = cv2.blur(np.where(line.on_floor, line.off, 0.0).astype(np.float32), window)
     enough = line.on_floor & (share > 0.3)
     if not enough.any():
         return 1.0
-    return float(np.sqrt(np.mean((mean[enough] / share[enough]) ** 2)))
+    smoothed = float(np.mean((mean[enough] / share[enough]) ** 2))
+    left = float(np.mean(line.off[enough] ** 2) * np.mean(1 / share[enough])) / SMOOTH_OVER**2
+    return math.sqrt(max(smoothed - left, 0.0))
 
 
 def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> None:
