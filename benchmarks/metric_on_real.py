@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.accuracy import header
 from benchmarks.model_quality import DEFAULT_DATA, inverse_depth, read_picture
 from benchmarks.performance_page import write_block
 from midas_depth_ros.depth import load_estimator
@@ -47,14 +48,14 @@ class Pair:
     """A picture and what was measured in it.
 
     rgb: (H, W, 3) uint8. depth_z: (H, W) float32 metres along the optical axis, NaN = not measured.
-    camera: of the picture. height_m: stated with the picture, NaN = not.
+    camera: of the picture. stated: the mount by the floor fit of the manifest; None = none.
     """
 
     name: str
     rgb: np.ndarray
     depth_z: np.ndarray
     camera: CameraModel
-    height_m: float
+    stated: CameraMount | None
 
 
 # --- The pictures.
@@ -89,8 +90,15 @@ def pair_of(entry: dict[str, Any], rgb: np.ndarray, inverse: np.ndarray) -> Pair
         camera, width=width - left - right, height=height - top - bottom,
         cx=camera.cx - left, cy=camera.cy - top,
     )  # fmt: skip
-    stated = float(entry['camera_height_m'])
+    floor = entry.get('floor_fit')
+    stated = mount_by(np.array(floor['normal_cam']), floor['height_m']) if floor else None
     return Pair(entry['id'], np.ascontiguousarray(rgb[inside]), depth_z[inside], camera, stated)
+
+
+def mount_by(normal: np.ndarray, height_m: float) -> CameraMount:
+    """Return the mount of a camera that sees the floor's normal, downwards, in this direction."""
+    across, down, ahead = normal / np.linalg.norm(normal)
+    return CameraMount(float(height_m), math.asin(ahead), math.atan2(across, down))
 
 
 def white_frame(rgb: np.ndarray) -> tuple[int, int, int, int]:
@@ -116,10 +124,23 @@ LEAST_NEAR_M = 0.02  # or this near
 LOWEST = 0.04  # at most this share of what was measured may lie below the floor
 MOST_POINTS = 20_000
 LEAST_ON_FLOOR = 0.06  # of the points
+SAME_HEIGHT, SAME = 0.1, math.radians(1)  # two fits that agree
+
+
+def true_mount(pair: Pair) -> CameraMount | None:
+    """Return the mount by the floor fit of the manifest where ours confirms it, else by ours; None:
+    no floor is seen in the measured depth.
+    """
+    ours, stated = measured_mount(pair), pair.stated
+    if ours is None or stated is None:
+        return ours
+    tilts = ours.pitch_rad - stated.pitch_rad, ours.roll_rad - stated.roll_rad
+    same = abs(ours.height_m / stated.height_m - 1) < SAME_HEIGHT and max(map(abs, tilts)) < SAME
+    return stated if same else ours
 
 
 def measured_points(pair: Pair) -> np.ndarray:
-    """Return (n, 3) float64 points in the optical frame, up to `FARTHEST_M` and twice that."""
+    """Return (n, 3) float64 points in the optical frame, up to twice `FARTHEST_M`."""
     x, y = pair.camera.normalised_grid()
     known = np.isfinite(pair.depth_z) & (pair.depth_z < 2 * FARTHEST_M) & np.isfinite(x)
     rows, columns = np.nonzero(known)
@@ -159,8 +180,7 @@ def measured_mount(pair: Pair) -> CameraMount | None:
         if plane is None:
             return None
         normal, height = plane
-    pitch = math.asin(normal[2])
-    return CameraMount(float(height), pitch, math.atan2(normal[0], normal[1]))
+    return mount_by(normal, height)
 
 
 def _plane_of(
@@ -192,10 +212,9 @@ class Errors:
 class PairFigures:
     """What one picture gave.
 
-    refused: why there are no metres, '' where there are. wrong: the accepted scale is off by more
-    than `WRONG`. errors: by name; of the fit to the floor only where it was accepted.
-    ahead_m: metres ahead to the nearest obstacle by the measured depth and by ours; inf = none,
-    NaN = too little was measured there, or refused.
+    refused: why there are no metres, '' where there are. errors: by name; of the fit to the floor
+    only where it was accepted. ahead_m: metres ahead to the nearest obstacle by the measured depth
+    and by ours; inf = none, NaN = too little was measured there, or refused.
     """
 
     name: str
@@ -372,7 +391,7 @@ def measure(folder: Path, model: str) -> list[PairFigures]:
     estimator = load_estimator(model)
     figures = []
     for pair in tqdm(list(load_pairs(folder)), desc=model, disable=None):
-        mount = measured_mount(pair)
+        mount = true_mount(pair)
         if mount is None:
             click.echo(f'{pair.name}: no floor in the measured depth', err=True)
             continue
@@ -400,10 +419,6 @@ def main(data: Path | None, model: str, path: Path | None) -> None:
             click.echo(f'\n{name}\n\n' + '\n'.join(lines))
         else:
             write_block(path, name, '\n'.join(lines))
-
-
-def header(*columns: str) -> str:
-    return f'| {" | ".join(columns)} |\n|{" --- |" * len(columns)}'
 
 
 if __name__ == '__main__':

@@ -1,10 +1,12 @@
 """Records a drive of the simulated robot with its truth: a bag for `midas_depth evaluate`.
 
     python -m benchmarks.simulated_recording OUT --seconds 40
+    python -m benchmarks.simulated_recording OUT --seconds 120 --write docs/evaluate.md
 
 The robot avoids obstacles by an exact scan, so that it comes near to many of them. The bag has what
 a camera on it sees (image_raw, camera_info), an exact depth image registered to it, a planar
-lidar (scan), and the odometry of its wheels, which may slip.
+lidar (scan), and the odometry of its wheels, which may slip. `--write` compares it, too, and writes
+what comes out into the example of a page.
 """
 
 from __future__ import annotations
@@ -12,17 +14,21 @@ from __future__ import annotations
 import argparse
 import array
 import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click.testing
 import numpy as np
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from std_msgs.msg import Header
 
+from benchmarks.performance_page import write_block
+from midas_depth_ros.cli.main import main
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import (
@@ -36,11 +42,12 @@ from midas_depth_ros.lab.output import move_into_place, temporary_beside
 from midas_depth_ros.nodes.bag.pipeline import OfflinePublisher
 from midas_depth_ros.nodes.bag.writer import FILE_NAME, bag_writer
 from midas_depth_ros.nodes.ros import messages
+from midas_depth_ros.nodes.sources.synthetic_camera import odometry_message
 from midas_depth_ros.options.stream import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, World
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy, packed, robot_of
 
-OPTICAL_FRAME, BODY_FRAME, LIDAR_FRAME = 'camera_optical_frame', 'base_link', 'lidar'
+OPTICAL_FRAME, LIDAR_FRAME = 'camera_optical_frame', 'lidar'
 IMAGE, INFO, SCAN = '/camera/image_raw', '/camera/camera_info', '/scan'
 DEPTH, ODOMETRY = '/camera/depth_true/image', '/odom'
 TYPES: dict[str, type] = {
@@ -50,13 +57,13 @@ LIDAR_HEIGHT_M, LIDAR_STEPS, LIDAR_RANGE_M = 0.15, 720, 8.0
 NANOSECONDS = 1_000_000_000
 START_S = 1_700_000_000
 CONTROL_HZ = 20.0
-ODOMETRY_HZ = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
     """What to record. exact: the pictures hold exact depth, packed, for an estimator that unpacks
-    it. slip: by which share the wheels report too long a way. straight: without random turns.
+    it. slip: share by which the wheels roll farther than the robot moves. straight: without random
+    turns.
     """
 
     seconds: float = 40.0
@@ -70,7 +77,7 @@ class Recording:
     straight: bool = False
 
 
-def main() -> None:
+def record_as_asked() -> None:
     """Write the bag."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0] if __doc__ else '')
     parser.add_argument('output', type=Path, help='the new folder of the bag')
@@ -78,6 +85,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=Recording.seed)
     parser.add_argument('--world', choices=WORLDS, default=Recording.world)
     parser.add_argument('--slip', type=float, default=Recording.slip)
+    parser.add_argument('--write', type=Path, metavar='PAGE', help='a page with an example')
     given = parser.parse_args()
     plan = Recording(given.seconds, given.seed, given.world, slip=given.slip)
     record(given.output, plan)
@@ -85,6 +93,53 @@ def main() -> None:
         f'{given.output}: the camera is {rig.ROBOT.camera_height_m} m high and looks '
         f'{rig.ROBOT.camera_pitch_rad} rad down; the lidar is {LIDAR_HEIGHT_M} m high'
     )
+    if given.write is not None:
+        write_block(given.write, 'example', example(given.output, given.seconds))
+
+
+COMMAND = (
+    'evaluate {bag} --truth /scan --truth-at 0,0,{lidar:g} --model embedded --source auto '
+    '--source ground_plane -p odometry.topic:=/odom -p camera_height:={height:g} '
+    '-p camera_pitch:={pitch:g} --stopping-distance 0.6 -o page.html'
+)
+
+
+def example(bag: Path, seconds: float) -> str:
+    """Return both commands, the verdicts and the overview, as text of a page."""
+    line = COMMAND.format(
+        bag='{bag}',
+        lidar=LIDAR_HEIGHT_M,
+        height=rig.ROBOT.camera_height_m,
+        pitch=rig.ROBOT.camera_pitch_rad,
+    )
+    words = line.format(bag=bag).split()[:-2]
+    shown = line.format(bag='recording').replace(' -p odometry', ' \\\n    -p odometry')
+    output = click.testing.CliRunner().invoke(main, [*words, '--json']).stdout
+    runs = json.loads(output)['runs']
+    head = ('model, source', 'AbsRel', 'bias', 'in metres', 'false clear', 'within 1, 2 sigma')
+    rows = [head, ['---'] * len(head), *map(_row, runs)]
+    return '\n'.join(
+        [
+            '',
+            '```console',
+            f'$ python -m benchmarks.simulated_recording recording --seconds {seconds:g}',
+            f'$ midas_depth {shown}',
+            *(f'{run["name"]}: {run["verdict"]["text"]}' for run in runs),
+            '```',
+            '',
+            *('| ' + ' | '.join(row) + ' |' for row in rows),
+        ]
+    )
+
+
+def _row(run: dict[str, Any]) -> list[str]:
+    sigma = run['sigma']
+    shares = (run['depth']['abs_rel'], run['depth']['bias'], 1 - run['silent_share'])
+    return [
+        run['name'],
+        *(f'{100 * value:.1f} %' for value in (*shares, run['scan']['false_clear_rate'])),
+        f'{sigma["within_1"]:.0%}, {sigma["within_2"]:.0%}' if sigma else '',
+    ]
 
 
 def record(output: Path, plan: Recording, world: World | None = None) -> None:
@@ -107,8 +162,8 @@ def drive(plan: Recording, world: World | None = None) -> Iterator[tuple[int, st
     of = settings.camera
     camera = CameraModel.from_field_of_view(of.width, of.height, of.horizontal_fov)
     world = world or WORLDS[plan.world](plan.seed)
-    robot = DrivenRobot(world, robot_of(of), time_s=0.0)
-    odometer = Odometer(robot, plan.slip)
+    wheels = dataclasses.replace(of.robot, slip=plan.slip)
+    robot = DrivenRobot(world, robot_of(of), time_s=0.0, wheels=wheels)
     eyes = PerfectSensor(ScanBeams(-math.pi, math.pi - 0.01, 0.0175, 0.05, 8.0))
     avoidance = ScanAvoidance(settings.avoidance)
     commander = Commander(plan.seed, plan.speed_m_s, plan.seconds)
@@ -117,7 +172,8 @@ def drive(plan: Recording, world: World | None = None) -> Iterator[tuple[int, st
     for tick in range(round(plan.seconds * CONTROL_HZ)):
         now_s = tick / CONTROL_HZ
         robot.advance(now_s)
-        yield _received(now_s, 0.001), ODOMETRY, odometer.message(now_s)
+        odometry = odometry_message(_received(now_s, 0.0), robot.odometry, wheels)
+        yield _received(now_s, 0.001), ODOMETRY, odometry
         if tick % every == 0:
             avoidance.add_scan(now_s, eyes.sense(robot), now_s)
             yield from sensors.messages(now_s)
@@ -133,30 +189,6 @@ def _received(now_s: float, later_s: float) -> int:
 def _header(now_s: float, frame_id: str) -> Header:
     stamp = messages.time_message(_received(now_s, 0.0))
     return Header(stamp=stamp, frame_id=frame_id)
-
-
-class Odometer:
-    """What the wheels say: the way from the start, too long by `slip`."""
-
-    def __init__(self, robot: DrivenRobot, slip: float) -> None:
-        self._robot, self._slip = robot, slip
-        self._last = robot.motion
-        self._x = self._y = 0.0
-
-    def message(self, now_s: float) -> Odometry:
-        """Return the odometry of now."""
-        motion, last = self._robot.motion, self._last
-        self._x += (1 + self._slip) * (motion.x_m - last.x_m)
-        self._y += (1 + self._slip) * (motion.y_m - last.y_m)
-        self._last = motion
-        message = Odometry(header=_header(now_s, 'odom'), child_frame_id=BODY_FRAME)
-        pose = message.pose.pose
-        pose.position.x, pose.position.y = self._x, self._y
-        pose.orientation.z = math.sin(motion.yaw_rad / 2)
-        pose.orientation.w = math.cos(motion.yaw_rad / 2)
-        message.twist.twist.linear.x = (1 + self._slip) * motion.speed_m_s
-        message.twist.twist.angular.z = motion.turn_rad_s
-        return message
 
 
 class Sensors:
@@ -202,4 +234,4 @@ class Sensors:
 
 
 if __name__ == '__main__':
-    main()
+    record_as_asked()

@@ -108,7 +108,7 @@ from midas_depth_ros.geometry.scan import (
     laser_scan,
     scan_limits,
 )
-from midas_depth_ros.geometry.sigma import inverse_depth_sigma
+from midas_depth_ros.geometry.sigma import depth_sigma, enlarged_sigma, inverse_depth_sigma
 
 __all__ = [
     'UNCALIBRATED',
@@ -166,6 +166,8 @@ __all__ = [
     'corrected_mount',
     'corridor_free_m',
     'depth_of_inverse',
+    'depth_sigma',
+    'enlarged_sigma',
     'estimate_mount',
     'find_obstacles',
     'fit_distances',

@@ -42,7 +42,10 @@ REMEMBERED, REMEMBERED_S, ALIKE = 7, 3.0, 3.0
 LEAST_TO_HOLD = 2
 # A contradiction ends where the robot sees something else: turned by half of a usual field of view,
 # or moved about as far as the floor that is compared reaches. Without a known motion, after a time.
+# A ramp stays behind, but slip and a wrong mount of a sensor go along: what has contradicted the
+# floor is not believed alone before both have agreed again.
 TURNED_RAD, MOVED_M, HELD_S = 0.5, 2.0, 30.0
+FLOOR = 'ground_plane'
 PRIOR = 'model'  # learned, not measured: it is named beside the others and never decides
 
 WORDS = {
@@ -102,8 +105,9 @@ class Pair:
 
     def add(self, stamp_s: float, found: Difference, pose: np.ndarray | None) -> bool:
         """Take the comparison of a frame; whether both may be used in it."""
-        while self._last and not 0 <= stamp_s - self._last[0][0] <= REMEMBERED_S:
-            self._last.popleft()
+        if not self.contradicts or self.is_over(stamp_s, pose):  # what is held does not age
+            while self._last and not 0 <= stamp_s - self._last[0][0] <= REMEMBERED_S:
+                self._last.popleft()
         self._last.append((stamp_s, found))
         lasting = _median([each.middle for _, each in self._last])
         share = statistics.median(each.share for _, each in self._last)
@@ -275,17 +279,25 @@ class Agreement:
     ) -> str:
         """The contradiction that still counts in this frame; '' without one."""
         for key, pair in list(self._pairs.items()):
-            both = key[0] in measured and key[1] in measured
-            if not both and pair.is_over(stamp_s, pose):
-                del self._pairs[key]
-            elif pair.contradicts and both:
+            speaking = [name for name in key if name in measured]
+            if not (pair.contradicts and speaking):
+                continue
+            if len(speaking) == 2:
                 return pair.words
-            elif pair.contradicts and (key[0] in measured or key[1] in measured):
-                return (
-                    f'{pair.words}; found {stamp_s - pair.found_s:.1f} s ago, and held until they '
-                    f'agree or the robot has moved {MOVED_M:g} m or turned '
-                    f'{math.degrees(TURNED_RAD):.0f} degrees'
-                )
+            elsewhere = pair.is_over(stamp_s, pose)
+            bound_to_place = FLOOR not in key or speaking == [FLOOR]
+            if elsewhere and bound_to_place:
+                if FLOOR not in key:
+                    del self._pairs[key]
+                continue
+            until = (
+                f' or the robot has moved {MOVED_M:g} m or turned '
+                f'{math.degrees(TURNED_RAD):.0f} degrees'
+            )
+            return (
+                f'{pair.words}; found {stamp_s - pair.found_s:.1f} s ago, and held until they '
+                f'agree{until if bound_to_place else ""}'
+            )
         return ''
 
     def _with_prior(self, reason: str, valid: Mapping[str, ScaleShift], probes: np.ndarray) -> str:

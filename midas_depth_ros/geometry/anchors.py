@@ -23,9 +23,9 @@ FAR_SHARE = 0.15  # of the median 1/Z: what is farther is no more exact than tha
 EDGE_SHARE = 0.35  # of the change of d around an anchor: by which its d may be wrong
 LEVER = 0.5  # of the spread of d: least difference of a pair
 REACH = 3.0  # deviations within which an anchor has a vote
-REFITS = 8
-PATCH = 0.15  # of the width: errors of a network are alike within it
-MAX_SIGMA = 0.15  # of 1/Z in the middle of the anchors, as a share
+REFITS = 5
+PATCH = 0.3  # of the width: errors of a network are alike within it, as on one object
+MAX_SIGMA, SIGMA_AT = 0.18, 0.7  # of 1/Z, as a share, for so much of the picture
 # What is known of any picture: its farthest part is not nearer than its middle, and not beyond
 # infinity. 1/Z there, as a share of that of the anchors, and how uncertain this is.
 FARTHEST, FARTHEST_SIGMA = 0.5, 0.3
@@ -33,7 +33,9 @@ FAR_SHARE_OF_PICTURE = 0.02
 # Anchors count as much as there is picture with a d like theirs: in so many parts of equal size, up
 # to this factor.
 PARTS, MOST_EMPHASIS = 8, 5.0
-MIN_COVERED = 0.5  # of the picture must have a d between those of anchors
+MIN_COVERED = 0.2  # of the picture must have a d between those of anchors
+# Beyond the d of anchors a network may bend: as often its error as it is farther than they spread.
+BEND = 2.0
 IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
 
 
@@ -62,16 +64,17 @@ def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal
     if start is None:
         return Refusal('no two corners agree that nearer is larger')
     scale, shift, network = *start, NETWORK
+    patches = int(np.count_nonzero(np.bincount(_patches(anchors))))
     for _ in range(REFITS):
         off, tolerance = _off(anchors, scale, shift, network, level)
         votes = tukey_votes(off, REACH) * (np.abs(off) < REACH)
         if votes.sum() < 0.25 * MIN_ANCHORS:
             return Refusal('the depths of the corners scatter too widely around any fit')
-        line = _line(anchors, votes, tolerance, (scale, shift), network, emphasis)
+        line = _line(anchors, votes, tolerance, (scale, shift), network, emphasis, patches)
         if line is None or not line[0] > 0:
             return Refusal('the scale that fits the corners is not positive: nearer is not larger')
         scale, shift = line
-        network = _network(anchors, scale, shift, network, level)
+        network = max(_network(anchors, scale, shift, network, level), NETWORK_LEAST)
     return _judged(anchors, emphasis, (scale, shift), network, level)
 
 
@@ -82,13 +85,6 @@ def _part(anchors: Anchors) -> np.ndarray:
     return np.searchsorted(limits, anchors.d)
 
 
-def _covered(anchors: Anchors, near: np.ndarray) -> float:
-    """The share of the picture whose d is between those of anchors that agree."""
-    low, high = np.quantile(anchors.d[near], (0.05, 0.95))
-    first, last = np.searchsorted(anchors.picture, (low, high))
-    return float(last - first) / len(anchors.picture)
-
-
 def _emphasis(anchors: Anchors) -> np.ndarray:
     """Weights (n,) of mean 1 by which anchors stand for the picture, not for its texture."""
     part = _part(anchors)
@@ -97,18 +93,18 @@ def _emphasis(anchors: Anchors) -> np.ndarray:
     return weight / weight.mean()
 
 
-def _patches(anchors: Anchors, near: np.ndarray) -> int:
-    """In how many parts of the picture there are anchors: errors of neighbours are alike."""
-    return len(np.unique((anchors.place[near] / PATCH).astype(int), axis=0))
+def _patches(anchors: Anchors) -> np.ndarray:
+    """In which part of the picture each anchor is, (n,) int: errors of neighbours are alike."""
+    column, row = (anchors.place / PATCH).astype(int).T
+    return np.minimum(row, 15) * 16 + np.minimum(column, 15)
 
 
 def _line(
     anchors: Anchors, votes: np.ndarray, tolerance: np.ndarray, before: tuple[float, float],
-    own: float, emphasis: np.ndarray,
+    own: float, emphasis: np.ndarray, patches: int,
 ) -> tuple[float, float] | None:  # fmt: skip
     """One step of a fit with errors in d and in 1/Z (York et al., 2004)."""
-    near = votes > 0
-    count = float(votes.sum()) / _patches(anchors, near)
+    count = float(votes.sum()) / patches
     farthest = anchors.picture[round(FAR_SHARE_OF_PICTURE * (len(anchors.picture) - 1))]
     d = np.append(anchors.d, farthest)
     weight = np.append(emphasis * votes / tolerance**2, 0.0)
@@ -154,7 +150,7 @@ def _network(anchors: Anchors, scale: float, shift: float, network: float, level
     spread = robust_deviation(np.abs(off))
     fitted = np.maximum(scale * anchors.d + shift, FAR_SHARE * level)
     beyond = (spread**2 - 1) * float(np.median((tolerance / fitted) ** 2)) + network**2
-    return min(max(math.sqrt(max(beyond, 0.0)), NETWORK_LEAST), NETWORK_MOST)
+    return min(math.sqrt(max(beyond, 0.0)), NETWORK_MOST)
 
 
 @functools.lru_cache(maxsize=64)
@@ -200,7 +196,9 @@ def _judged(
             f'only {int(near.sum())} corners ({share:.0%}) agree with one scale, {MIN_ANCHORS} '
             f'({MIN_SHARE:.0%}) are needed'
         )
-    covered = _covered(anchors, near)
+    low, high = np.quantile(anchors.d[near], (0.05, 0.95))
+    covered = float(np.diff(np.searchsorted(anchors.picture, (low, high)))[0])
+    covered /= len(anchors.picture)
     if covered < MIN_COVERED:
         return Refusal(
             f'the corners are only like {covered:.0%} of the picture in relative inverse depth, '
@@ -209,15 +207,19 @@ def _judged(
     centre = float(weight @ anchors.d / weight.sum())
     spread = float(weight @ (anchors.d - centre) ** 2)
     # Errors of neighbours are alike: as many anchors count as there are patches with one.
-    patches = _patches(anchors, near)
+    patches = np.count_nonzero(np.bincount(_patches(anchors)[near]))
     scatter = max(1.0, float(weight @ off**2 / weight.sum()))
     inflated = scatter * max(1.0, near.sum() / patches)
     of_scale, of_middle = inflated / spread, inflated / float(weight.sum())
-    middle = scale * centre + shift
-    if not middle > 0 or math.sqrt(of_middle) > MAX_SIGMA * middle:
+    picture = anchors.picture[:: max(1, len(anchors.picture) // 64)]
+    inverse = np.maximum(scale * picture + shift, FAR_SHARE * level)
+    outside = np.maximum(np.maximum(low - picture, picture - high), 0) / max(high - low, 1e-12)
+    bent = BEND * _network(anchors, scale, shift, network, level) * outside * inverse
+    spread_there = np.sqrt(of_middle + (picture - centre) ** 2 * of_scale + bent**2)
+    sigma = float(np.quantile(spread_there / inverse, SIGMA_AT))
+    if sigma > MAX_SIGMA:
         return Refusal(
-            f'the scale by the corners is off by {math.sqrt(of_middle) / max(middle, 1e-9):.0%} '
-            f'(1 sigma): {MAX_SIGMA:.0%} are allowed'
+            f'the scale by the corners is off by {sigma:.0%} (1 sigma): {MAX_SIGMA:.0%} are allowed'
         )
     covariance = (of_scale, -centre * of_scale, of_middle + centre * centre * of_scale)
     error = anchors.inverse - scale * anchors.d - shift

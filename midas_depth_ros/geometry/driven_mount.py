@@ -20,9 +20,11 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.options.metric import OdometryOptions
 
 # Odometry whose direction is far from that of the pictures is refused, so a camera of unknown pitch
-# is tried with several, radians; each on so much way.
+# is tried with several, radians; each on so much way. What is assumed draws the result a little
+# towards itself: from farther off than SETTLED_RAD it is found anew, from there.
 TRIED_RAD = (0.15, -0.2, 0.5, 0.85)
 TRIED_M = 0.3
+SETTLED_RAD = 0.012
 ENOUGH_M, ENOUGH_RAD = 0.5, math.radians(0.4)  # way and certainty after which it is known
 DRIVES_M = 0.03  # moved by more than this: the robot does not stand
 LEAST_FLOORS = 5  # frames with a floor in view whose height is believed
@@ -41,17 +43,17 @@ class DrivenEstimate:
 
     @property
     def contradiction(self) -> str:
-        """Why the floor in view and the way disagree; '' if they do not."""
+        """Why the floor in view is not used; '' if it agrees with the way."""
         if self.floor is None:
-            return ''
+            return 'no floor was in view'
         middle, stray = self.floor
         off = middle.pitch_rad - self.heading.pitch_rad
         sigma = math.hypot(self.heading.sigma_rad, stray.pitch_rad)
         if abs(off) <= max(SIGMAS * sigma, LEAST_RAD):
             return ''
         return (
-            f'the floor in view says {middle.pitch_rad:.4f}: drive where it is flat, with the '
-            'tyres and the load of every day'
+            f'the floor in view would say {middle.pitch_rad:.4f} (a ramp, or depth that is not '
+            'even enough)'
         )
 
 
@@ -68,23 +70,23 @@ def pitch_contradiction(heading: Heading, pitch_rad: float) -> str:
 
 
 class DrivenMount:
-    """Gathers what the frames of a drive say of one camera's mount."""
+    """Gathers what the frames of a drive say of one camera's mount.
+
+    `assumed_pitch_rad`: the pitch that the poses have to be computed with. `reason`: why nothing is
+    known yet.
+    """
 
     def __init__(self, pitch_rad: float = math.nan, options: OdometryOptions | None = None) -> None:
         """pitch_rad: what the camera's pitch is thought to be; NaN = unknown."""
         self._parallax = ParallaxScale(options)
         known = () if math.isnan(pitch_rad) else (pitch_rad,)
-        self._tried = (*known, *TRIED_RAD)
-        self._try = 0
+        self._untried = [*known, *TRIED_RAD]
+        self.assumed_pitch_rad = self._untried.pop(0)
         self._way_m = self._tried_m = 0.0
         self._last: np.ndarray | None = None
+        self._before: Heading | None = None  # by an earlier assumption
         self._floors: list[MountEstimate] = []
         self.reason = 'the robot has not moved'
-
-    @property
-    def assumed_pitch_rad(self) -> float:
-        """The pitch that the poses have to be computed with."""
-        return self._tried[self._try % len(self._tried)]
 
     @property
     def drives(self) -> bool:
@@ -119,14 +121,30 @@ class DrivenMount:
                 self._floors.append(seen)
         else:
             self.reason = scale.reason
-        if self._parallax.heading is None and self._tried_m >= TRIED_M:
-            self._parallax.reset()
-            self._try, self._tried_m, self._floors = self._try + 1, 0.0, []
+        heading = self._parallax.heading
+        if self._tried_m < TRIED_M:
+            return
+        if heading is None:
+            self._begin(self._untried.pop(0) if self._untried else TRIED_RAD[0])
+        elif heading.sigma_rad < ENOUGH_RAD and self._off(heading) > SETTLED_RAD:
+            self._begin(heading.pitch_rad)
+
+    def _off(self, heading: Heading) -> float:
+        """How far the result is from what was assumed, radians."""
+        return abs(heading.pitch_rad - self.assumed_pitch_rad)
+
+    def _begin(self, pitch_rad: float) -> None:
+        """Begin anew with another assumption."""
+        self._before = self._parallax.heading or self._before
+        self._parallax.reset()
+        self.assumed_pitch_rad, self._tried_m, self._floors = pitch_rad, 0.0, []
 
     def estimate(self) -> DrivenEstimate | Refusal:
         """Return what is known by now, or why nothing is."""
-        heading = self._parallax.heading
+        heading = self._parallax.heading or self._before
         if heading is None:
             return Refusal(self.reason)
+        sigma_rad = math.hypot(heading.sigma_rad, max(0.0, self._off(heading) - SETTLED_RAD))
+        heading = dataclasses.replace(heading, sigma_rad=sigma_rad)
         floor = median_estimate(self._floors) if len(self._floors) >= LEAST_FLOORS else None
         return DrivenEstimate(heading, floor, self._way_m)

@@ -23,7 +23,7 @@ from midas_depth_ros.geometry.obstacles import (
     find_obstacles,
 )
 from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift, depth_of_inverse
-from midas_depth_ros.geometry.sigma import depth_sigma, inverse_depth_sigma
+from midas_depth_ros.geometry.sigma import depth_sigma, sigma_and_of_surfaces
 from midas_depth_ros.options.metric import MetricOptions
 
 
@@ -98,7 +98,9 @@ class MetricDepth:
         if scale is None:
             return None
         inverse = scale.seen_inverse_depth(d)
-        inverse_sigma = inverse_depth_sigma(d, scale, inverse=inverse, grid=grid, mount=mount)
+        inverse_sigma, of_surfaces = sigma_and_of_surfaces(
+            d, scale, inverse=inverse, grid=grid, mount=mount
+        )
         if options.fusion.enabled and grey is not None:
             of_pixels = grid if grid[0].shape == d.shape else None
             inverse, inverse_sigma = self.fusion.update(
@@ -116,6 +118,8 @@ class MetricDepth:
             options.obstacles,
             max_range_m=options.scan.range_max,
             residual=scale.residual,
+            sigma=np.minimum(of_surfaces, inverse_sigma),
+            max_share=options.sigma.max_share,
         )
         lasting = self._memory.update(stamp_s, seen, pixel_rad=pixel_angle(grid))
         return MetricFrame(scale, depth_z, lasting, mount, inverse, inverse_sigma)

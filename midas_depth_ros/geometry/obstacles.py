@@ -15,7 +15,7 @@ import numpy as np
 
 from midas_depth_ros.geometry.fitting import Grid, checked, robust_deviation, without_specks
 from midas_depth_ros.geometry.mount import CameraMount
-from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions
+from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions, SigmaOptions
 
 NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by this many of its deviations
 MAX_DEVIATION = 0.08  # the deviation counts as at most this share of 1/Z
@@ -24,6 +24,9 @@ MIN_BEHIND = 0.05  # with less than this share below the horizon behind the floo
 SAMPLED = 2  # step between sampled rows and columns
 SAME_FRONT = 0.025  # the nearest pixels, up to this share farther, are one front: their mean counts
 MAX_DROP_RANGE_M = 2.0  # a floor farther away is seen at too grazing an angle to find drops
+# An uncertain obstacle may be this many deviations (of 1/Z, at most so large in 1/m) before where
+# it was measured.
+AT_THE_NEAREST, MOST_DOUBT = np.float32(2.0), np.float32(50.0)
 REACH = 0.04  # of the width: how far an obstacle may move in the picture per frame
 GAP_S = 1.0  # after a longer pause, obstacles count at once
 FAR_INVERSE_DEPTH = np.float32(1e-6)  # stands for "beyond range" in the median, 1/m
@@ -35,10 +38,10 @@ class Obstacles:
 
     mask: bool, obstacles including drops; drop: bool. dropped: bool, looks like an obstacle but
     does not count, as a speck or new: unknown. floor: bool, floor that is seen: below the horizon,
-    and not an obstacle candidate. height_m: float32 above the floor, NaN unknown, -inf beyond range
-    below the horizon. points: (h, w, 3) float32, x, y, z in metres, NaN unknown; of a drop, its
-    edge on the floor. nearest: (x, y, z) of the nearest front in the robot's corridor, or None;
-    nearest_range_m: how far ahead (x) it is, inf without one.
+    certain, and not an obstacle candidate. height_m: float32 above the floor, NaN unknown, -inf
+    beyond range below the horizon. points: (h, w, 3) float32, x, y, z in metres, NaN unknown; of a
+    drop, its edge on the floor. nearest: (x, y, z) of the nearest front in the robot's corridor, or
+    None; nearest_range_m: how far ahead (x) it is, inf without one.
     """
 
     mask: np.ndarray
@@ -64,6 +67,8 @@ def find_obstacles(
     max_range_m: float = ScanOptions.range_max,
     residual: float = 0.0,
     smooth: bool = True,
+    sigma: np.ndarray | None = None,
+    max_share: float = SigmaOptions.max_share,
 ) -> Obstacles:
     """Return the obstacles in metric depth.
 
@@ -73,8 +78,10 @@ def find_obstacles(
     `CameraModel.normalised_grid(w, h)`. max_range_m: obstacles farther away along the floor are
     ignored. residual: `ScaleShift.residual`, 1/m: what stands out from the floor by less, or by
     less than three deviations of the floor in view, is floor. smooth: apply a 3x3 median first,
-    which keeps thin objects longer than `min_pixels`. Raises `InvalidInverseDepth` for arrays of
-    the wrong shape or type.
+    which keeps thin objects longer than `min_pixels`. sigma: (h, w) float32, the standard deviation
+    of 1/Z, 1/m, but for that of edges: what is less certain than `max_share` of its 1/Z is not seen
+    as floor, and an obstacle counts where it is at the nearest, two deviations before where it was
+    measured: it may be there. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
     """
     options = options or ObstacleOptions()
     known = checked(depth_z, grid) > 0
@@ -96,6 +103,12 @@ def find_obstacles(
     above = (height >= options.min_height) & (off > noise)
     below = (height < -options.max_drop) & (descent > 0) & (off < -noise)
     floor = known & (descent > 0) & ~above & ~below
+    if sigma is not None:
+        unsure = known & ~(sigma <= np.float32(max_share) * inverse)  # also where sigma is NaN
+        floor &= ~unsure
+        there = unsure & above & ~beyond
+        doubt = np.fmin(sigma[there], MOST_DOUBT)
+        depth[there] = 1 / (inverse[there] + AT_THE_NEAREST * doubt)
     points = _points(np.where(below, ground_depth, depth), grid, mount)
     away = np.hypot(points[..., 0], points[..., 1])
     raised = above & (height <= options.max_height) & (away <= max_range_m) & ~beyond

@@ -14,25 +14,37 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
-from midas_depth_ros.geometry.camera_model import CameraModel
+from midas_depth_ros.geometry.camera_model import CameraModel, distort
+from midas_depth_ros.geometry.carried import CarriedScale
+from midas_depth_ros.geometry.heading import (
+    FocalFilter,
+    Heading,
+    HeadingFilter,
+)
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
 from midas_depth_ros.geometry.two_views import (
     ViewPair,
     common_share,
     corrected_motion,
+    focal_change,
     inverse_depths,
 )
 from midas_depth_ros.options.metric import OdometryOptions, ScaleOptions
 
+__all__ = ['Heading', 'ParallaxScale']
+
 MIN_CORNERS = 16  # followed between two views
-PAIRS = 3  # earlier views that are compared with each picture
+PAIRS = 2  # earlier views that are compared with each picture
 STANDS_S, STANDS_M = 1.0, 0.01  # moved less than this in this time: the robot stands
 TURNS_RAD = math.radians(3.0)
 JUMP_M_S, JUMP_M = 45.0, 0.3  # a pose that moves faster, and farther, has jumped
 PAUSE_S = 3.0  # between pictures: no corner is followed over it
 # Odometry and pictures contradict each other beyond these.
 MAX_ASIDE_RAD, MAX_TURNED_SIGMAS = math.radians(12.0), 5.0
+# What is believed of a turn by odometry: of each picture, of its stamp while turning, and a share
+# of the turn.
+TURN_SIGMA_RAD, STAMP_SIGMA_S, TURN_SIGMA_SHARE = math.radians(0.1), 0.015, 0.02
 MAX_DEVIATION_PX = 0.9
 MIN_VOTES = 0.5  # share of the corners that move as a still scene does
 AGREE_SIGMAS = 3.0  # between two views, of the 1/Z of one corner
@@ -42,35 +54,18 @@ SLIP_M = 0.0015  # by which a way is wrong at least,
 SLIP_SHARE = 0.02  # and as a share of it
 SOME_PIXELS = 2000
 WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
-HEADING_FORGET = 0.98  # of what is known of the heading, per view
-HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
-STRAIGHT_RAD = math.radians(6.0)  # turned more between two views: only the axis says something
-AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
 
-
-@dataclasses.dataclass(frozen=True)
-class Heading:
-    """How a camera is placed against its own motion; radians.
-
-    pitch_rad: positive = looks down from the direction of driving. yaw_rad: positive = looks to the
-    left of it. roll_rad: positive = rolled to the right, against the axis that the robot turns
-    about; NaN while it has not turned. sigma_rad: one standard deviation of pitch and yaw. points:
-    corners that it was made of. Of a body that drives forward along its x axis on a floor.
-    """
-
-    pitch_rad: float
-    yaw_rad: float
-    sigma_rad: float
-    roll_rad: float = math.nan
-    points: int = 0
+# Which points two views have in common (n,) bool, their motion, and their rays in the earlier one.
+Pair = tuple[np.ndarray, ViewPair, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """A picture that is kept: when and from where it was taken."""
+    """A picture: when and from where it was taken; by how much it may be turned otherwise, rad."""
 
     stamp_s: float
     pose: np.ndarray
+    turn_sigma_rad: float
 
 
 class ParallaxScale:
@@ -82,7 +77,8 @@ class ParallaxScale:
 
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
-        self._heading = _HeadingFilter()
+        self._heading = HeadingFilter()
+        self._focal = FocalFilter()
         self._camera: CameraModel | None = None
         self._values: dict[str, str] = {}
         self._restart()
@@ -91,6 +87,7 @@ class ParallaxScale:
         """Forget all that was seen, but not how the camera is mounted."""
         self._tracks: PointTracks[_View] = PointTracks()
         self._path: collections.deque[_View] = collections.deque()
+        self._carried = CarriedScale()
 
     @property
     def heading(self) -> Heading | None:
@@ -125,9 +122,15 @@ class ParallaxScale:
     def values(self) -> dict[str, str]:
         """What there is to know of the last frame, for diagnostics."""
         heading = self.heading
+        values = dict(self._values)
+        if not math.isnan(self._focal.estimate):
+            values['focal length by motion'] = (
+                f'{self._focal.estimate:.3f} +- {self._focal.sigma:.3f} of the calibrated one'
+                + (', corrected' if self._focal.factor != 1 else '')
+            )
         if heading is None:
-            return dict(self._values)
-        return self._values | {
+            return values
+        return values | {
             'camera pitch by motion': f'{heading.pitch_rad:.4f}',
             'camera yaw by motion': f'{heading.yaw_rad:.4f}',
             'camera roll by motion': ''
@@ -152,11 +155,12 @@ class ParallaxScale:
             return Refusal('the pose by odometry is not a rigid transform of finite numbers')
         if camera != self._camera:
             self._camera, self._rays = camera, _Rays(camera)
+            self._focal = FocalFilter()
             self._restart()
-        here = _View(stamp_s, place)
-        restart = self._gap(here)
+        restart = self._gap(stamp_s, place)
         if restart:
             self._restart()
+        here = _View(stamp_s, place, self._turn_sigma(stamp_s, place))
         self._path.append(here)
         while self._path[0].stamp_s < stamp_s - STANDS_S - 1e-6 and len(self._path) > 2:
             self._path.popleft()
@@ -167,20 +171,28 @@ class ParallaxScale:
             self._tracks.step(here)
         return Refusal(restart) if restart else answer
 
-    def _gap(self, here: _View) -> str:
+    def _gap(self, stamp_s: float, pose: np.ndarray) -> str:
         """Why nothing seen before can be used, '' where it can."""
         if not self._path:
             return ''
         last = self._path[-1]
-        elapsed = here.stamp_s - last.stamp_s
+        elapsed = stamp_s - last.stamp_s
         if elapsed <= 0:
             return f'the stamp went back by {-elapsed:.3f} s'
         if elapsed > PAUSE_S:
             return f'{elapsed:.1f} s without a picture'
-        moved = float(np.linalg.norm(here.pose[:3, 3] - last.pose[:3, 3]))
+        moved = float(np.linalg.norm(pose[:3, 3] - last.pose[:3, 3]))
         if moved > max(JUMP_M, JUMP_M_S * elapsed):
             return f'the pose by odometry jumped by {moved:.2f} m in {elapsed:.3f} s'
         return ''
+
+    def _turn_sigma(self, stamp_s: float, pose: np.ndarray) -> float:
+        """By how much a picture may be turned otherwise than odometry says, rad: it may be late."""
+        if not self._path:
+            return TURN_SIGMA_RAD
+        last = self._path[-1]
+        rate = _angle(_motion(last.pose, pose)) / (stamp_s - last.stamp_s)
+        return math.hypot(TURN_SIGMA_RAD, STAMP_SIGMA_S * rate)
 
     def _expected(self, here: _View) -> np.ndarray | None:
         """Where the corners are by odometry and their last 1/Z, (n, 2) in the reduced picture."""
@@ -211,13 +223,21 @@ class ParallaxScale:
         wrong = [self._contradiction(pair) for _, pair, _ in pairs]
         if all(wrong):
             return Refusal(wrong[0])
-        pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
+        good = [number for number, why in enumerate(wrong) if not why]
+        pairs, chosen = [pairs[i] for i in good], [chosen[i] for i in good]
         inverse, sigma, together = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
         tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
-        self._learn_heading(pairs[0][1], len(rays))
+        if tracks.step_due:
+            for _, pair, _ in pairs:
+                self._heading.update(pair)
+            for index, each in zip(chosen, pairs, strict=True):
+                self._learn_focal(index, each, here, rays)
         way = float(np.linalg.norm(pairs[0][1].way))
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
-        return self._fitted(inverse, sigma, d, way, slip, shape)
+        fit = self._fitted(inverse, sigma, d, way, slip, shape)
+        if isinstance(fit, Refusal):
+            return fit
+        return self._carried.averaged(fit, d, here.pose, self._rays)
 
     def _standing(self, here: _View) -> str:
         """Why the robot cannot be said to drive, '' while it does."""
@@ -240,7 +260,8 @@ class ParallaxScale:
         if way < self.options.min_baseline:
             turned = _angle(_motion(self._tracks.labels[0].pose, here.pose))
             if way < STANDS_M and turned > TURNS_RAD:
-                return f'the robot turns on the spot: {math.degrees(turned):.0f} degrees on {way:.3f} m'
+                degrees = math.degrees(turned)
+                return f'the robot turns on the spot: {degrees:.0f} degrees on {way:.3f} m'
             return (
                 f'the camera has moved {way:.3f} m since the earliest picture that is kept: '
                 f'{self.options.min_baseline:g} m are needed (odometry.min_baseline)'
@@ -265,18 +286,25 @@ class ParallaxScale:
         order = sorted(range(len(value)), key=lambda index: -value[index])
         return [index for index in order if value[index] > 0][:PAIRS]
 
-    def _pair(
-        self, index: int, here: _View, rays: np.ndarray
-    ) -> tuple[np.ndarray, ViewPair, np.ndarray]:
+    def _pair(self, index: int, here: _View, rays: np.ndarray) -> Pair:
         """Which corners are common to a step and this picture, their motion, their rays there."""
         seen = self._tracks.seen[index]
         common = np.isfinite(seen[:, 0])
         there = self._rays.at(seen[common])
-        motion = _motion(self._tracks.labels[index].pose, here.pose)
+        label = self._tracks.labels[index]
+        motion = _motion(label.pose, here.pose)
+        turn_sigma = math.hypot(
+            here.turn_sigma_rad, label.turn_sigma_rad, TURN_SIGMA_SHARE * _angle(motion)
+        )
         return (
             common,
             corrected_motion(
-                there, rays[common], self._tracks.certainty[common], motion, self._rays.focal_px
+                there,
+                rays[common],
+                self._tracks.certainty[common],
+                motion,
+                turn_sigma,
+                self._rays.focal_px,
             ),
             there,
         )
@@ -311,9 +339,15 @@ class ParallaxScale:
             )
         return ''
 
-    def _learn_heading(self, pair: ViewPair, points: int) -> None:
-        if self._tracks.step_due:
-            self._heading.update(pair, points)
+    def _learn_focal(self, index: int, pair: Pair, here: _View, rays: np.ndarray) -> None:
+        """Correct a calibration that the pictures clearly contradict."""
+        common, corrected, there = pair
+        motion = _motion(self._tracks.labels[index].pose, here.pose)
+        certainty = self._tracks.certainty[common]
+        change = focal_change(there, rays[common], certainty, motion, self._rays.focal_px)
+        if self._focal.update(corrected, *change):
+            self._rays.correct(self._focal.factor)
+            self._carried.reset()
 
     def _fitted(
         self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float, slip: float,
@@ -355,7 +389,7 @@ def _less_certain(fit: ScaleShift, share: float) -> ScaleShift:
 
 
 def _combined(
-    pairs: list[tuple[np.ndarray, ViewPair, np.ndarray]],
+    pairs: list[Pair],
     rays: np.ndarray,
     certainty: np.ndarray,
     focal_px: float,
@@ -404,66 +438,24 @@ def _some(d: np.ndarray) -> np.ndarray:
     return known if known.size else d[np.isfinite(d)]
 
 
-class _HeadingFilter:
-    """The direction of driving as the camera sees it, of many pairs of views."""
-
-    def __init__(self) -> None:
-        self.value: Heading | None = None
-        self._information = np.zeros((2, 2))
-        self._pull = np.zeros(2)
-        self._axis, self._axis_weight = np.zeros(3), 0.0
-        self._points = 0
-
-    def update(self, pair: ViewPair, points: int) -> None:
-        """Take one pair."""
-        turn = cv2.Rodrigues(pair.rotation)[0].ravel()
-        angle = float(np.linalg.norm(turn))
-        if angle > AXIS_RAD:
-            down = turn if turn[1] > 0 else -turn
-            self._axis = HEADING_FORGET * self._axis + down
-            self._axis_weight = HEADING_FORGET * self._axis_weight + angle
-        if angle > STRAIGHT_RAD or np.linalg.eigvalsh(pair.direction_information)[0] <= 0:
-            return
-        # Towards where the camera moved, halfway between both views: robots drive along arcs.
-        half = cv2.Rodrigues(-0.5 * turn)[0]
-        ahead = -(pair.way / np.linalg.norm(pair.way) + _beyond(pair) @ pair.across) @ half.T
-        if not ahead[2] > 0.2:
-            return
-        pitch, yaw = -math.atan2(ahead[1], ahead[2]), math.atan2(ahead[0], ahead[2])
-        spread = np.linalg.inv(pair.direction_information) + np.eye(2) * HEADING_FLOOR_RAD**2
-        # The tangents are turned into down and right; both angles are small enough for that.
-        axes = pair.across[:, [1, 0]] * np.array([1.0, -1.0])
-        information = np.linalg.inv(axes.T @ spread @ axes)
-        self._information = HEADING_FORGET * self._information + information
-        self._pull = HEADING_FORGET * self._pull + information @ (pitch, yaw)
-        self._points += points
-        self.value = self._estimate()
-
-    def _estimate(self) -> Heading:
-        covariance = np.linalg.inv(self._information)
-        pitch, yaw = covariance @ self._pull
-        roll = math.nan
-        if self._axis_weight > AXIS_RAD:
-            roll = math.atan2(self._axis[0], self._axis[1])
-        sigma = math.sqrt(float(np.linalg.eigvalsh(covariance)[-1]))
-        return Heading(float(pitch), float(yaw), sigma, roll, self._points)
-
-
-def _beyond(pair: ViewPair) -> np.ndarray:
-    """What the pictures alone add to the corrected direction, (2,) along `across`."""
-    more = pair.direction_by_pictures - pair.aside
-    return np.clip(more, -0.5, 0.5)
-
-
 class _Rays:
     """Rays of the reduced pictures of a camera."""
 
     def __init__(self, camera: CameraModel) -> None:
         self.size = reduced_size(camera.width, camera.height)
         self.camera = camera.scaled(*self.size)
-        self.focal_px = math.sqrt(self.camera.fx * self.camera.fy)
+        self._factor = 1.0
         bent = camera.distortion_model not in ('', 'none')
         self._grid = self.camera.normalised_grid() if bent else None
+
+    def correct(self, factor: float) -> None:
+        """Take the focal length for this many times the calibrated one."""
+        self._factor = factor
+
+    @property
+    def focal_px(self) -> float:
+        """The focal length in reduced pixels."""
+        return self._factor * math.sqrt(self.camera.fx * self.camera.fy)
 
     def at(self, pixels: np.ndarray) -> np.ndarray:
         """Return (n, 3) rays (x', y', 1) of (n, 2) pixels."""
@@ -474,13 +466,28 @@ class _Rays:
         else:
             rays[:, 0] = at_points(self._grid[0], pixels)
             rays[:, 1] = at_points(self._grid[1], pixels)
+        rays[:, :2] /= self._factor
         return rays
+
+    def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return places all over the picture, in shares of it (n, 2), and their rays (n, 3)."""
+        x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+        shares = np.stack([x.ravel(), y.ravel()], axis=1)
+        return shares, self.at(shares * np.array(self.size) - 0.5)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Return where points (n, 3) of the optical frame are seen, in shares of the picture."""
+        x, y = (self._factor * points[:, axis] / points[:, 2] for axis in (0, 1))
+        if self._grid is not None:
+            x, y = distort(x, y, self.camera.distortion_model, self.camera.distortion)
+        u, v = self.camera.fx * x + self.camera.cx, self.camera.fy * y + self.camera.cy
+        return (np.stack([u, v], axis=1) + 0.5) / np.array(self.size)
 
     def pixels(self, before: np.ndarray, after: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Return about where rays `after` are, of the pixels `at` with rays `before`; (n, 2)."""
         with np.errstate(all='ignore'):
             moved = after[:, :2] / after[:, 2:] - before[:, :2]
-        return at + moved * np.array([self.camera.fx, self.camera.fy])
+        return at + self._factor * moved * np.array([self.camera.fx, self.camera.fy])
 
 
 def _motion(there: np.ndarray, here: np.ndarray) -> np.ndarray:

@@ -78,6 +78,22 @@ def inverse_depth_sigma(
     is at hand. grid, mount: `CameraModel.normalised_grid(w, h)` and where the camera is, to know
     what is floor; without them all is as uncertain as what stands on it.
     """
+    return sigma_and_of_surfaces(d, scale, inverse=inverse, grid=grid, mount=mount)[0]
+
+
+def sigma_and_of_surfaces(
+    d: np.ndarray,
+    scale: ScaleShift,
+    *,
+    inverse: np.ndarray | None = None,
+    grid: Grid | None = None,
+    mount: CameraMount | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `inverse_depth_sigma`, and the same without the doubt of edges.
+
+    Near an edge a pixel could belong to either side. That makes its depth uncertain, but not where
+    the two sides are: an obstacle is not nearer, nor its floor less free, for having a border.
+    """
     inverse = scale.inverse_depth(d) if inverse is None else inverse
     known = np.isfinite(inverse)
     whole = bool(known.all())
@@ -92,11 +108,16 @@ def inverse_depth_sigma(
     if mount is not None and grid is not None:
         x, y = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in grid)
         rays = FloorRays.of((x, y), mount)
-    variance = sum(
-        WEIGHTS[name] * each for name, each in doubts(small[0], small[1], scale, rays).items()
-    )
-    sigma = cv2.resize(np.sqrt(variance), (width, height), interpolation=cv2.INTER_LINEAR)
-    return sigma if whole else np.where(known, sigma, np.float32(np.nan))
+    found = doubts(small[0], small[1], scale, rays)
+    of_surfaces = sum(WEIGHTS[name] * found[name] for name in WEIGHTS if name != 'edge')
+    variances = of_surfaces + WEIGHTS['edge'] * found['edge'], of_surfaces
+    both = [
+        cv2.resize(np.sqrt(each), (width, height), interpolation=cv2.INTER_LINEAR)
+        for each in variances
+    ]
+    if not whole:
+        both = [np.where(known, each, np.float32(np.nan)) for each in both]
+    return both[0], both[1]
 
 
 def doubts(
@@ -131,6 +152,20 @@ def depth_sigma(depth_z: np.ndarray, inverse_sigma: np.ndarray) -> np.ndarray:
     NaN.
     """
     return np.asarray(depth_z * depth_z * inverse_sigma, np.float32)
+
+
+def enlarged_sigma(inverse_sigma: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the standard deviation of 1/Z at another size, (H, W) = `shape`.
+
+    Known everywhere, so that depth is never without it: large at the border of what is unknown.
+    """
+    if inverse_sigma.shape == shape:
+        return inverse_sigma
+    known = np.isfinite(inverse_sigma)
+    if not known.all():
+        most = inverse_sigma[known].max(initial=0.0)
+        inverse_sigma = np.where(known, inverse_sigma, np.float32(most))
+    return cv2.resize(inverse_sigma, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _missed_foot(

@@ -1,9 +1,10 @@
 """Points followed from picture to picture, with where each was seen in a few earlier ones.
 
 Points are points, and where there are none, edges: of these only the motion across the edge is
-known, so each point has a covariance. A point is tracked by pyramidal Lucas-Kanade, forward and backward, always from the last *step*: a
-picture that is kept until the next is far enough from it, so that nothing drifts while the camera
-stands. Every step keeps the places of all points that are still followed.
+known, so each point has a covariance. A point is tracked by pyramidal Lucas-Kanade, forward and
+backward, always from the last *step*: a picture that is kept until the next is far enough from it,
+so that nothing drifts while the camera stands. Every step keeps the places of all points that are
+still followed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
-POINTS = 260  # followed at most
+POINTS = 200  # followed at most
 STEPS = 9  # kept at most
 WINDOW_PX, LEVELS, MARGIN_PX = 11, 3, 6
 BLOCK_PX = 5  # around a point, whose texture counts
@@ -27,7 +28,7 @@ HALF_CERTAIN, FAINTEST, EDGE_SHARE = 1e-4, 1e-4, 0.03
 LEAST_CERTAIN = 1e-3
 STEP_FLOW = 0.045  # of the width: a median motion since the last step that makes a new one
 STEP_LOST = 0.7  # share of the points still followed below which there is a new step
-CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
+CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 
 Label = TypeVar('Label')
 
@@ -44,7 +45,7 @@ class PointTracks(Generic[Label]):
     here: (n, 2) float32, where they are in the last picture, in its reduced pixels. seen:
     (steps, n, 2) float32, where they were in each step, NaN where not yet. `labels`: what was given
     with each step, the oldest first. `notes`: (n,) a number kept with each corner, NaN at first.
-    certainty: (n, 3) xx, xy and yy of the inverse of the covariance of its place, 1 = a good corner.
+    certainty: (n, 3) xx, xy and yy of the inverse covariance of its place, 1 = a good corner.
     """
 
     def __init__(self) -> None:

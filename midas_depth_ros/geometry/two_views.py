@@ -15,11 +15,11 @@ import numpy as np
 
 from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
 
-ITERATIONS = 6
+ITERATIONS = 4
 LEAST_PX, MOST_PX = 0.12, 1.0  # limits of the deviation of a point from its epipolar line
 STEP_RAD = 1e-4  # of numeric slopes
-FIRST_PX = 8.0  # its upper limit at first, halved in each iteration
-TURN_SIGMA_RAD, TURN_SIGMA_SHARE = math.radians(0.3), 0.03  # of odometry, plus a share of the turn
+FIRST_PX = 8.0  # its upper limit at first, a third in each iteration
+FOCAL_SIGMA = 0.2  # of the logarithm of the focal length
 DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(3.0), 0.003
 
 
@@ -50,7 +50,7 @@ class ViewPair:
 
 def corrected_motion(
     there: np.ndarray, here: np.ndarray, certainty: np.ndarray, motion: np.ndarray,
-    focal_px: float,
+    turn_sigma_rad: float, focal_px: float,
 ) -> ViewPair:  # fmt: skip
     """Return the motion that fits the pictures, near the one given.
 
@@ -62,16 +62,14 @@ def corrected_motion(
     rotation, way = motion[:3, :3].copy(), motion[:3, 3]
     length = float(np.linalg.norm(way))
     direction = first = way / length
-    turn = float(np.linalg.norm(cv2.Rodrigues(rotation)[0]))
-    turn_sigma = TURN_SIGMA_RAD + TURN_SIGMA_SHARE * turn
     direction_sigma = math.hypot(DIRECTION_SIGMA_RAD, PLACE_SIGMA_M / length)
     across = tangents(first)
-    prior = np.array([turn_sigma] * 3 + [direction_sigma] * 2) ** -2.0
+    prior = np.array([turn_sigma_rad] * 3 + [direction_sigma] * 2) ** -2.0
     change = np.zeros(5)
     spread = _inverse(certainty)
     for iteration in range(ITERATIONS):
         off, slope = _epipolar(there, here, spread, rotation, direction, across, focal_px)
-        most = max(MOST_PX, FIRST_PX * 0.5**iteration)
+        most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
         votes = tukey_votes(off, BIWEIGHT * deviation)
         weighted = slope * (votes / deviation**2)[:, None]
@@ -90,7 +88,7 @@ def corrected_motion(
     by_pictures = change[3:] + np.linalg.lstsq(of_direction, to, rcond=1e-9)[0]
     return ViewPair(
         rotation, length * direction, change[:3], change[3:], across, of_direction, by_pictures,
-        votes, deviation, turn_sigma,
+        votes, deviation, turn_sigma_rad,
         np.linalg.inv(information + np.diag(prior)),
     )  # fmt: skip
 
@@ -145,6 +143,47 @@ def _skew(vector: np.ndarray) -> np.ndarray:
     return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 
 
+def focal_change(
+    there: np.ndarray, here: np.ndarray, certainty: np.ndarray, motion: np.ndarray, focal_px: float
+) -> tuple[float, float]:
+    """Return the change of the logarithm of the focal length that fits the pictures best, and the
+    inverse variance of this. The turn is that of `motion`, its direction is free.
+    """
+    rotation, way = motion[:3, :3], motion[:3, 3]
+    length = float(np.linalg.norm(way))
+    first = direction = way / length
+    across, spread = tangents(first), _inverse(certainty)
+    sigma = math.hypot(DIRECTION_SIGMA_RAD, PLACE_SIGMA_M / length)
+    prior = np.diag(np.array([sigma, sigma, FOCAL_SIGMA]) ** -2.0)
+    change = np.zeros(3)
+    for iteration in range(ITERATIONS + 1):
+        sides = []
+        for step in (0.0, STEP_RAD):
+            wider = math.exp(change[2] + step)
+            scaled = np.array([1 / wider, 1 / wider, 1.0])
+            sides.append(
+                _epipolar(
+                    there * scaled, here * scaled, spread, rotation, direction, across,
+                    focal_px * wider,
+                )
+            )  # fmt: skip
+        off = sides[0][0]
+        slope = np.column_stack([sides[0][1][:, 3:], (sides[1][0] - off) / STEP_RAD])
+        most = max(MOST_PX, FIRST_PX * 0.35**iteration)
+        deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
+        weighted = slope * (tukey_votes(off, BIWEIGHT * deviation) / deviation**2)[:, None]
+        information = weighted.T @ slope
+        step = np.linalg.solve(information + prior, -weighted.T @ off - prior @ change)
+        change = np.clip(change + step, -0.4, 0.4)
+        direction = first + change[:2] @ across
+        direction = direction / np.linalg.norm(direction)
+    covariance = np.linalg.inv(information + prior)
+    certain = 1 / covariance[2, 2] - FOCAL_SIGMA**-2.0  # what the pictures add to the prior
+    if not certain > 0:
+        return 0.0, 0.0
+    return float(change[2]) * (1 + FOCAL_SIGMA**-2.0 / certain), certain
+
+
 def common_share(
     there: np.ndarray, here: np.ndarray, certainty: np.ndarray, pair: ViewPair,
     focal_px: float,
@@ -193,4 +232,11 @@ def inverse_depths(
     return inverse, sigma
 
 
-__all__ = ['ViewPair', 'corrected_motion', 'inverse_depths', 'tangents']
+__all__ = [
+    'ViewPair',
+    'common_share',
+    'corrected_motion',
+    'focal_change',
+    'inverse_depths',
+    'tangents',
+]

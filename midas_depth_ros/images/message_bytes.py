@@ -194,16 +194,20 @@ def millimetres_of(depth_z: NDArray[np.float32]) -> NDArray[np.uint16]:
     return millimetres.astype(np.uint16)
 
 
-def packed_points(points: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pack (h, w, 3) float32 metres and (h, w, 3) uint8 RGB as (h, w, 4) float32: x, y, z, rgb.
+def packed_points(
+    points: NDArray[np.float32], rgb: NDArray[np.uint8], sigma: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Pack (h, w, 3) float32 metres, (h, w, 3) uint8 RGB and (h, w) float32 metres as (h, w, 5)
+    float32: x, y, z, rgb, sigma.
 
     rgb is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it.
     """
-    packed = np.zeros((*points.shape[:2], 4), np.float32)
+    packed = np.empty((*points.shape[:2], 5), np.float32)
     packed[..., :3] = points
-    bgr = np.zeros(packed.shape, np.uint8)
+    bgr = np.zeros((*points.shape[:2], 4), np.uint8)
     bgr[..., :3] = rgb[..., ::-1]
     packed[..., 3] = bgr.view(np.float32)[..., 0]
+    packed[..., 4] = sigma
     return packed
 
 

@@ -44,8 +44,8 @@ class ScaleOptions(Options):
         'has moved: odometry.*), scan, range or points (a sensor on '
         '<c>/reference/scan, range or points), marker (an AprilTag or ArUco marker of known size: '
         'marker.*), model (a model that gives metres itself; refused '
-        'for any other), fixed, none; auto = ground_plane where camera_height and camera_pitch are '
-        'known, else none: never model, since such metres are wrong by a factor in places unlike '
+        'for any other), fixed, none; auto = all of the first six that are there, where they '
+        'agree: never model alone, since such metres are wrong by a factor in places unlike '
         'those it learned from.',
         choices=SCALE_SOURCES,
     )

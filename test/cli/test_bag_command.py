@@ -34,6 +34,7 @@ TOPICS = {
     'closeness': 'geometry_msgs/msg/Vector3Stamped',
     'depth/image': 'sensor_msgs/msg/Image',
     'depth/camera_info': 'sensor_msgs/msg/CameraInfo',
+    'depth/sigma': 'sensor_msgs/msg/Image',
     'scan': 'sensor_msgs/msg/LaserScan',
     'seen_free': 'sensor_msgs/msg/LaserScan',
     'proximity': 'sensor_msgs/msg/Range',

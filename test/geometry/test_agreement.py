@@ -163,6 +163,22 @@ def test_who_has_turned_away_or_moved_on_is_free_of_it(at):
     assert not agreement.contradiction
 
 
+def test_slip_goes_along_with_the_robot():
+    """What has contradicted the floor is not believed alone elsewhere, as before a wall."""
+    agreement = Agreement()
+    drive(agreement, [1.3] * 5)
+    wall = {'ground_plane': NO_FLOOR, 'odometry': times(1.3)}
+    for number, at in enumerate((moved(3.0), moved(9.0, 2.0), moved(20.0))):
+        refused = agreement.update(10.0 + 50 * number, wall, D, at)
+        assert isinstance(refused, Refusal)
+        assert refused.reason.endswith('held until they agree')
+    assert agreement.update(200.0, FLOOR_ALONE, D, moved(20.0)) is TRUE
+    assert isinstance(agreement.update(201.0, wall, D, moved(20.5)), Refusal)
+    drive(agreement, [1.0] * 8, start_s=202.0)
+    wall['odometry'] = times(1.0)
+    assert agreement.update(203.0, wall, D, moved(0.4)) is wall['odometry']
+
+
 def test_it_ends_when_they_agree_again_but_not_by_one_frame():
     agreement = Agreement()
     drive(agreement, [1.3] * 5)
@@ -170,6 +186,17 @@ def test_it_ends_when_they_agree_again_but_not_by_one_frame():
     assert isinstance(given[0], Refusal)
     assert isinstance(given[-1], ScaleShift)
     assert agreement.update(2.0, FLOOR_ALONE, D, moved(0.2)) is TRUE
+
+
+def test_nor_does_one_frame_end_it_after_a_long_stand():
+    agreement = Agreement()
+    drive(agreement, [1.3] * 5)
+    for i in range(100):
+        agreement.update(0.5 + i / 10, FLOOR_ALONE, D, moved(0.2))
+    assert isinstance(agreement.update(11.0, both(1.0), D, moved(0.25)), Refusal)
+    assert isinstance(agreement.update(11.1, FLOOR_ALONE, D, moved(0.25)), Refusal)
+    # What is seen elsewhere is judged anew.
+    assert isinstance(agreement.update(12.0, both(1.0), D, moved(4.0)), ScaleShift)
 
 
 @pytest.mark.parametrize('before', [0, 1, 10])

@@ -17,9 +17,10 @@ from midas_depth_ros.geometry import (
     ScaleShift,
     fit_ground_plane,
     floor_mask,
+    ground_plane,
 )
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
-from training.places.floor_views import FLOORLESS, RandomView, disturbed, room_view
+from training.places.floor_views import AMBIGUOUS, FLOORLESS, RandomView, disturbed, room_view
 
 NEAR_TO_FAR = np.array([2.0, 1.0, 0.25])  # 0.5, 1 and 4 m, as inverse depth
 
@@ -232,3 +233,99 @@ def test_arrays_of_the_wrong_shape_are_refused():
         fit_ground_plane(np.zeros((96, 128), np.float32), grid, CameraMount(0.3, 0.1))
     with pytest.raises(InvalidInverseDepth, match='uint8'):
         fit_ground_plane(np.zeros((192, 256), np.uint8), grid, CameraMount(0.3, 0.1))
+
+
+BUMPS = {'noise': 0.02, 'outliers': 0.01}
+
+
+def in_rooms(count, seed, **disturbance):
+    """(view, d, fit, error) of random rooms; error: largest of depth at 0.5, 1 and 4 m, or None."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        view = room_view(rng)
+        d, scale, shift = disturbed(view, rng, **disturbance)
+        found = fit(view, d)
+        wrong = None if isinstance(found, Refusal) else depth_errors(found, scale, shift).max()
+        yield view, d, found, wrong
+
+
+@pytest.mark.parametrize(('smooth', 'most'), [(0.05, 0.12), (0.1, 0.45)])
+def test_smooth_errors_seldom_pass_with_a_wrong_scale(smooth, most):
+    errors = [
+        e for *_, e in in_rooms(60, round(1000 * smooth), smooth=smooth, **BUMPS) if e is not None
+    ]
+    assert len(errors) >= 8  # silence alone would be no art
+    assert np.mean(np.array(errors) > 0.1) < most
+
+
+def test_the_uncertainty_that_refuses_is_that_of_the_distances():
+    """Over many smooth errors on one floor, the predicted deviation is about the true one."""
+    rng = np.random.default_rng(7)
+    view = simple_view(pose=Pose(z_m=0.5, pitch_rad=0.25))
+    grid, mount = view.camera.normalised_grid(), mount_of(view)
+    predicted, found = [], []
+    for _ in range(40):
+        d, scale, shift = disturbed(view, rng, smooth=0.03)
+        cells = ground_plane._cells(d, grid, mount)
+        line = ground_plane._refined(cells, ground_plane._best_hypothesis(cells))
+        predicted.append(ground_plane.uncertainty(cells, line))
+        probes = (NEAR_TO_FAR - shift) / scale
+        found.append((line.scale * probes + line.shift) / NEAR_TO_FAR - 1)
+    true = np.sqrt(np.mean(np.square(found), axis=0)).max()
+    assert true / 2 < np.median(predicted) < 2 * true
+
+
+def test_errors_of_single_pixels_leave_little_uncertainty():
+    for view, d, *_ in in_rooms(15, 3, noise=0.05):
+        cells = ground_plane._cells(d, view.camera.normalised_grid(), mount_of(view))
+        line = ground_plane._refined(cells, ground_plane._best_hypothesis(cells))
+        assert ground_plane.uncertainty(cells, line) < 0.03
+
+
+def test_the_foot_of_a_wall_is_not_floor():
+    """It is as near as the floor before it: with it the floor's far end would be too near."""
+    view = simple_view(pose=Pose(z_m=0.2, pitch_rad=0.05))
+    d, scale, shift = disturbed(view, np.random.default_rng(0), noise=0.05)
+    assert depth_errors(fit(view, d), scale, shift).max() < 0.006
+
+
+def sky_beyond(view, share):
+    """1/Z below 0 in so much of what is above the horizon, as networks give the sky."""
+    grid, mount = view.camera.normalised_grid(), mount_of(view)
+    ground = mount.ground_inverse_depth(grid)
+    inverse = np.maximum(view.inverse_depth, 0)
+    inverse[ground < 0] = 0
+    rows = np.flatnonzero((ground < 0).all(axis=1))
+    inverse[rows[: round(share * len(rows))]] = -0.1 * ground.max()
+    return inverse
+
+
+def open_street():
+    camera = CameraModel.from_field_of_view(256, 192, math.radians(70))
+    pose = Pose(z_m=1.5, pitch_rad=0.1)
+    seen = render(Scene(), camera, pose)
+    with np.errstate(divide='ignore'):
+        return RandomView('street', 1 / seen.depth_z, seen.floor_mask, camera, pose)
+
+
+@pytest.mark.parametrize(('share', 'accepted'), [(0.0, True), (0.2, True), (0.4, False)])
+def test_some_sky_beyond_the_horizon_refuses_no_plain_floor(share, accepted):
+    view = open_street()
+    found = fit(view, sky_beyond(view, share).astype(np.float32))
+    assert isinstance(found, ScaleShift) == accepted, found
+    if accepted:
+        assert found.scale == pytest.approx(1, rel=0.01)
+    else:
+        assert 'beyond the horizon' in found.reason
+
+
+@pytest.mark.parametrize('kind', ['ramp down', 'ramp to a wall'])
+def test_a_ramp_passes_for_a_floor_less_often_than_not(kind):
+    """One picture cannot always tell; what can be told must be."""
+    rng = np.random.default_rng(11)
+    accepted = 0
+    for _ in range(40):
+        view = AMBIGUOUS[kind](rng)
+        d, _, _ = disturbed(view, rng, noise=0.02, outliers=0.01)
+        accepted += isinstance(fit(view, d), ScaleShift)
+    assert accepted <= 20

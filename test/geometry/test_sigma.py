@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.geometry import (
+    Beams,
     CameraModel,
     CameraMount,
+    MetricDepth,
     ReferencePoints,
     ScaleShift,
+    find_obstacles,
     fit_ground_plane,
     fit_range,
     fit_reference,
     inverse_depth_sigma,
 )
 from midas_depth_ros.geometry.sigma import depth_sigma
-from midas_depth_ros.options.metric import SigmaOptions
+from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions, SigmaOptions
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(75))
@@ -168,3 +171,85 @@ def test_a_less_certain_fit_makes_every_pixel_less_certain():
     more = dataclasses.replace(fit, covariance=(0.0, 0.0, 0.04))
     sigma = inverse_depth_sigma(INVERSE, more, grid=GRID, mount=MOUNT)
     assert (sigma >= 0.2).all()
+
+
+# --- What is not certain is not free.
+
+BEAMS = {'angle_min': -0.5, 'angle_max': 0.5, 'angle_increment': 0.0175}
+RANGES = {'range_min': 0.1, 'range_max': 6.0}
+OPTIONS = ObstacleOptions(min_pixels=4)
+BOX_M, BOX_SIDE_M = 2.0, 0.5
+WITH_BOX = Scene(solids=(Box(BOX_M + 0.5 * BOX_SIDE_M, 0.0, BOX_SIDE_M, BOX_SIDE_M, BOX_SIDE_M),))
+EMPTY = Scene()
+
+
+def scan_of(scene, sigma_share, max_share=0.25, where=True):
+    """Obstacles and scan of a scene whose 1/Z is as uncertain as this share of it."""
+    depth = render(scene, CAMERA, POSE).depth_z
+    sigma = np.where(where, sigma_share, 0.0).astype(np.float32) / np.minimum(depth, 1e3)
+    found = find_obstacles(depth, GRID, MOUNT, OPTIONS, sigma=sigma, max_share=max_share)
+    return found, Beams(GRID, MOUNT, **BEAMS).scan(found, **RANGES)
+
+
+def test_floor_that_is_not_certain_is_never_clear():
+    _, certain = scan_of(EMPTY, 0.1)
+    assert np.isposinf(certain.ranges).all()
+    assert (certain.seen_free == 6.0).all()
+    _, scan = scan_of(EMPTY, 0.3)
+    assert np.isnan(scan.ranges).all()
+    assert np.isnan(scan.seen_free).all()
+    _, allowed = scan_of(EMPTY, 0.3, max_share=0.4)
+    assert np.isposinf(allowed.ranges).all()
+
+
+def test_floor_is_free_only_as_far_as_it_is_certain():
+    depth = render(EMPTY, CAMERA, POSE).depth_z
+    # The mount's half degree is a constant in 1/Z: a share that grows with the distance.
+    sigma = np.full(depth.shape, 0.1, np.float32)
+    found = find_obstacles(depth, GRID, MOUNT, OPTIONS, sigma=sigma, max_share=0.25)
+    scan = Beams(GRID, MOUNT, **BEAMS).scan(found, **RANGES)
+    assert np.isnan(scan.ranges).all()
+    ahead = scan.seen_free[25:32]
+    assert (ahead > 2.0).all()
+    assert (ahead < 2.7).all()
+
+
+@pytest.mark.parametrize('sigma_share', [0.0, 0.2, 0.3, 0.6, 2.0, math.inf, math.nan])
+def test_an_obstacle_that_is_not_certain_stays_one_and_is_never_farther(sigma_share):
+    exact, by_depth = scan_of(WITH_BOX, 0.0)
+    found, scan = scan_of(WITH_BOX, sigma_share, where=exact.mask)
+    assert (found.mask | found.dropped)[exact.mask].all()
+    assert found.mask[exact.mask].mean() > 0.99
+    ahead = scan.ranges[27:31]
+    before = by_depth.ranges[27:31]
+    assert before == pytest.approx(BOX_M, rel=0.05)
+    assert np.isfinite(ahead).all(), 'NaN would let it vanish from a costmap'
+    assert (ahead <= before + 1e-6).all()
+    if sigma_share <= 0.25:
+        np.testing.assert_array_equal(ahead, before)
+    else:
+        nearest = BOX_M / (1 + 2 * sigma_share) if sigma_share < 9 else 0.1
+        assert ahead == pytest.approx(nearest, rel=0.1)
+    assert not np.isposinf(scan.ranges[27:31]).any()
+
+
+def test_the_nearest_in_the_corridor_is_where_it_may_be():
+    certain, _ = scan_of(WITH_BOX, 0.1)
+    found, _ = scan_of(WITH_BOX, 0.5)
+    assert certain.nearest_range_m == pytest.approx(BOX_M, rel=0.05)
+    assert found.nearest_range_m == pytest.approx(0.5 * BOX_M, rel=0.1)
+
+
+def test_a_frame_in_metres_says_how_certain_it_is_and_acts_on_it():
+    metric = MetricDepth()
+    fit = fit_ground_plane(INVERSE, GRID, MOUNT)
+    frame = metric.update(1.0, INVERSE, GRID, MOUNT, fit, MetricOptions())
+    np.testing.assert_array_equal(np.isnan(frame.sigma), np.isnan(frame.depth_z))
+    known = np.isfinite(frame.depth_z)
+    expected = frame.depth_z[known] ** 2 * frame.inverse_sigma[known]
+    np.testing.assert_allclose(frame.sigma[known], expected, rtol=1e-5)
+    assert frame.obstacles.floor.mean() > 0.2
+    unsure = dataclasses.replace(fit, covariance=(0.0, 0.0, 1.0))
+    doubtful = MetricDepth().update(1.0, INVERSE, GRID, MOUNT, unsure, MetricOptions())
+    assert not doubtful.obstacles.floor.any()
+    assert doubtful.obstacles.mask.sum() >= 0.9 * frame.obstacles.mask.sum()

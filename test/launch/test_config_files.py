@@ -113,7 +113,7 @@ def test_rviz_takes_messages_in_the_frame_and_with_the_types_of_depth_node(layou
         if 'Topic' in display
     }
     for name, kind in METRIC_OUTPUTS.items():
-        if name != 'depth/camera_info':
+        if name not in ('depth/camera_info', 'depth/sigma'):
             assert shown[name]['Class'].removeprefix('rviz_default_plugins/') == kind.__name__
     depth = shown['depth/image']
     assert depth['Normalize Range'] is False

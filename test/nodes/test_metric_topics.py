@@ -378,14 +378,53 @@ def test_points_are_organised_coloured_and_exact(ros, run):
     cloud = clouds[0]
     assert (cloud.height, cloud.width) == (192, 256)
     assert cloud.header.frame_id == 'camera_optical_frame'
-    assert [field.name for field in cloud.fields] == ['x', 'y', 'z', 'rgb']
+    names = [field.name for field in cloud.fields]
+    assert names == ['x', 'y', 'z', 'rgb', 'sigma']
+    assert [field.offset for field in cloud.fields] == [0, 4, 8, 12, 16]
+    assert (cloud.point_step, cloud.row_step) == (20, 20 * 256)
     points = cloud_array(cloud).reshape(192, 256, 3)
     near = exact < 5
     assert np.abs(points[near][:, 2] / exact[near] - 1).max() < 0.02
     x, _ = NETWORK.normalised_grid(256, 192)
     np.testing.assert_allclose(points[near][:, 0], (x * points[..., 2])[near], atol=1e-3)
-    colour = np.frombuffer(cloud.data, np.uint8).reshape(192, 256, 16)[..., 12:15]
+    colour = np.frombuffer(cloud.data, np.uint8).reshape(192, 256, 20)[..., 12:15]
     assert (colour == 120).all()
+    # As a reader does who goes by the fields alone.
+    kinds = {'names': names, 'formats': ['<f4'] * 5, 'offsets': [f.offset for f in cloud.fields]}
+    table = np.frombuffer(cloud.data, np.dtype({**kinds, 'itemsize': cloud.point_step}))
+    sigma, z = (table[name].reshape(192, 256) for name in ('sigma', 'z'))
+    assert (np.isfinite(sigma) == np.isfinite(z)).all()
+    assert (sigma[near] > 0.005 * z[near]).all()
+    assert np.median(sigma[near] / z[near]) < 0.1
+
+
+@pytest.mark.parametrize('encoding', ['32FC1', '16UC1'])
+def test_sigma_is_in_metres_and_known_where_depth_is(ros, run, encoding):
+    exact = scene_depth(box())
+    options = {'depth.encoding': encoding, 'depth.max': 5.0}
+    _, send = run(exact, **MOUNT, **options)
+    sigmas = ros.collect(Image, 'camera/depth/sigma')
+    send(sigmas, 1)  # alone: it needs no depth/image
+    depths = ros.collect(Image, 'camera/depth/image')
+    send(depths, 2)
+    ros.spin_until(lambda: stamp(sigmas[-1]) >= stamp(depths[-1]))
+    depth = depths[-1]
+    sigma = next(each for each in sigmas if stamp(each) == stamp(depth))
+    assert sigma.header == depth.header
+    assert (sigma.encoding, sigma.height, sigma.width) == ('32FC1', depth.height, depth.width)
+    if encoding == '32FC1':
+        metres, known = values(depth), np.isfinite(values(depth))
+    else:
+        metres = np.frombuffer(depth.data, np.uint16).reshape(depth.height, -1) / 1000
+        known = metres > 0
+    found = values(sigma)
+    assert 0.3 < known.mean() < 1
+    assert (np.isfinite(found) == known).all()
+    assert (found[known] > 0).all()
+    # The far is less certain than the near, in metres and as a share of them.
+    near, far = (known & (metres > low) & (metres < low + 0.5) for low in (0.8, 3.5))
+    share = found / np.where(known, metres, 1)
+    assert np.median(share[far]) > np.median(share[near]) > 0.01
 
 
 def test_metric_topics_are_silent_while_a_wall_fills_the_picture(ros, run):

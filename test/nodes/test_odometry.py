@@ -110,12 +110,18 @@ def rig(ros):
 def test_odometry_alone_gives_metres_without_a_ruler(rig):
     """No height, no floor: only the pitch, and how far the wheels have rolled."""
     robot = rig(**{'scale.source': 'odometry', 'camera_pitch': PITCH_RAD})
+    scans = robot.ros.collect(LaserScan, 'camera/scan')
     ratios = robot.go(drive(2.5))
     assert len(ratios) > 15
     assert np.abs(np.array(ratios) - 1).max() < 0.12
     assert float(np.median(ratios)) == pytest.approx(1, abs=0.04)
     status = robot.told(lambda v: v['scale'] == 'valid')
     assert status['scale source'] == 'odometry'
+    # The floor in these metres shows how high the lens is: obstacles follow without a ruler.
+    carton_m = 3.3 - 0.175 - drive(2.5)[-1].x_m
+    angles = scans[-1].angle_min + scans[-1].angle_increment * np.arange(len(scans[-1].ranges))
+    ahead = np.array(scans[-1].ranges)[np.abs(angles - math.atan2(0.2, carton_m)) < 0.04]
+    assert float(np.nanmedian(ahead)) == pytest.approx(carton_m, rel=0.1)
     assert status['odometry'] in ('interpolated', 'continued by 0.000 s')
     assert float(status['camera pitch by motion']) == pytest.approx(PITCH_RAD, abs=0.02)
 

@@ -43,7 +43,7 @@ UPRIGHT = CameraModel(
 with np.errstate(divide='ignore'):
     RELATIVE = 0.1 + 2.0 / scene_depth(box(y=0.3))
 PICTURE = packed(RELATIVE.astype(np.float32))
-IMAGES = {'relative_inverse_depth/image', 'depth/image'}
+IMAGES = {'relative_inverse_depth/image', 'depth/image', 'depth/sigma'}
 SIDES = (90, 180, 270)
 
 
@@ -137,7 +137,7 @@ def test_the_cloud_is_in_the_frame_of_the_camera_and_each_point_in_its_pixel(upr
 
 
 def colours(cloud) -> np.ndarray:
-    fields = np.frombuffer(cloud.data, np.uint8).reshape(cloud.height, cloud.width, 16)
+    fields = np.frombuffer(cloud.data, np.uint8).reshape(cloud.height, cloud.width, -1)
     return fields[..., 12:15]
 
 

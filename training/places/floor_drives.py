@@ -18,8 +18,8 @@ from midas_depth_ros.sim.scene.render import FLOOR, SIDE_WALL, SKY, Surfaces, pa
 from midas_depth_ros.sim.scene.scene import Box, Material, Pose, Room, Scene, Solid
 from training.places.floor_views import RandomView, random_camera, random_room
 
-STEP_M, STEP_S = 0.1, 0.2  # between frames: 0.5 m/s at 5 Hz
-FRAMES = 9  # 0.8 m
+STEP_M, STEP_S = 0.05, 0.2  # between frames: 0.25 m/s at 5 Hz
+FRAMES = 13  # 0.6 m
 PICTURE = (320, 240)
 CAMERA_NOISE = 3.0  # grey levels
 MOST_TURN_PER_M = 0.3  # rad/m
@@ -59,6 +59,8 @@ def step_drive(rng: np.random.Generator) -> list[DriveFrame]:
     room = Room(-5, rng.uniform(3, 9), -6, 6, 2.6)
     step = Box(5.05, 0, 10, 11.9, pose.z_m * rng.uniform(0.3, 0.8))
     scene = _textured(Scene(room=room, solids=(step,)), rng)
+    step = dataclasses.replace(step, material=_floor_material(rng))
+    scene = dataclasses.replace(scene, solids=(step,))
     return _driven(rng, lambda at: _of_scene('step', scene, camera, at), pose)
 
 

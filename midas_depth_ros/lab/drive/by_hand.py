@@ -15,6 +15,7 @@ import numpy as np
 from midas_depth_ros.options.stream import RobotSettings
 
 START_S, PATIENCE_S = 0.6, 2.0  # without metres until the person helps, at the start and later
+LET_GO_S = 2.0  # after which an avoidance_node without commands no longer sends zeros
 LONGEST_S = 8.0  # by hand without metres: then the person waits before trying again
 SPEED_M_S, TURN_RAD_S = 0.2, 0.6
 ROOM_M = 0.45  # free ahead of the rim, to drive on
@@ -45,6 +46,7 @@ class Person:
         self._now_s = begin_s
         self._since_s = math.nan  # when the person took over; NaN = does not drive
         self._side = 1.0
+        self._was_commanded = False  # whether the robot has been left to its avoidance since
 
     @property
     def drives(self) -> bool:
@@ -76,7 +78,11 @@ class Person:
             self._since_s, self._metres_s = math.nan, now_s - START_S
         if not self.drives:
             self.help = help_
+            self._was_commanded = self._was_commanded or waited < START_S
             return None
+        if self._was_commanded and now_s - self._since_s < LET_GO_S:
+            self.help = help_
+            return 0.0, 0.0
         speed = SPEED_M_S if self._room(bearings_rad, ranges_m) > ROOM_M else 0.0
         self.help = dataclasses.replace(help_, way_m=help_.way_m + speed * elapsed)
         return speed, 0.0 if speed else self._side * TURN_RAD_S

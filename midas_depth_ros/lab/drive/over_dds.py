@@ -24,11 +24,13 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import LaserScan
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.drive import rig
+from midas_depth_ros.lab.drive.by_hand import Help, Person
 from midas_depth_ros.lab.drive.in_process import Commander
 from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, drive_line
 from midas_depth_ros.lab.processes import STOP_SIGNALS, Children, node_command
@@ -72,24 +74,56 @@ class DriveNode(Node):
         make_subscription(
             self, DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10)
         )
+        self.person: Person | None = None
+        self._around: LaserScan | None = None  # what a person sees
 
-    def drive(self, seed: int, speed_m_s: float, seconds: float, avoiding: bool) -> DriveOutcome:
-        """Put the robot into a world, and drive until the first collision or fall at most."""
+    def watch(self) -> None:
+        """Subscribe to what a person needs who drives by hand."""
+        newest = QoSProfile(depth=1)
+        make_subscription(self, LaserScan, 'ground_truth/scan', self._on_around, newest)
+        make_subscription(self, LaserScan, f'{rig.CAMERA}/scan', self._on_scan, newest)
+
+    def drive(
+        self, seed: int, speed_m_s: float, seconds: float, avoiding: bool, helped: bool = False
+    ) -> DriveOutcome:
+        """Put the robot into a world, and drive until the first collision or fall at most.
+
+        helped: by `person`, anew in each drive, while it has no metres.
+        """
         self._enter_world(seed)
         self.wait(SETTLE_S)
         commander = Commander(seed, speed_m_s, seconds)
         velocity = self._velocities[avoiding]
         begin = time.monotonic()
+        self.person = Person(begin, rig.ROBOT.radius_m) if helped else None
         while (done := time.monotonic() - begin) < seconds:
             outcome = self.outcome()
             if outcome.collisions or outcome.falls:
                 break
-            speed, turn = commander.command(done)
-            velocity.publish(_twist(speed, turn))
+            by_hand = self._by_hand()
+            if by_hand is None:
+                velocity.publish(_twist(*commander.command(done)))
+            elif any(by_hand):  # past the avoidance, which is silent without commands
+                self._velocities[False].publish(_twist(*by_hand))
             self.wait(PERIOD_S)
         velocity.publish(_twist(0.0, 0.0))
         self.wait(OUTCOME_S)
         return self.outcome()
+
+    def _by_hand(self) -> tuple[float, float] | None:
+        around = self._around
+        if self.person is None or around is None:
+            return None
+        ranges = np.array(around.ranges)
+        bearings = around.angle_min + around.angle_increment * np.arange(len(ranges))
+        return self.person.command(time.monotonic(), bearings, ranges)
+
+    def _on_around(self, message: LaserScan) -> None:
+        self._around = message
+
+    def _on_scan(self, message: LaserScan) -> None:
+        if self.person is not None:
+            self.person.see_metres(time.monotonic())
 
     def outcome(self) -> DriveOutcome:
         """Return the last outcome that the robot has published."""
@@ -167,6 +201,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
     """Drive through all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
     processes.set_up_ros()
     outcomes: dict[bool, dict[int, DriveOutcome]] = {False: {}, True: {}}
+    helps: dict[int, Help] = {}
     with (
         StopSignals(STOP_SIGNALS) as signals,
         Children(logs, processes.child_environment()) as children,
@@ -185,7 +220,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
         _start(children, plan, 'synthetic_camera', 'nodes.sources.synthetic_camera')
         try:
             if plan.blind:
-                outcomes[False] = _drive_all(plan, driver, False, report)
+                outcomes[False] = _drive_all(plan, driver, False, report, helps)
             if plan.avoiding:
                 _start_avoidance(plan, children)
                 driver.wait_until(
@@ -196,7 +231,9 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                     LOADING_TIMEOUT_S,
                     'the depth node and the avoidance node',
                 )
-                outcomes[True] = _drive_all(plan, driver, True, report)
+                if plan.by_odometry:
+                    driver.watch()
+                outcomes[True] = _drive_all(plan, driver, True, report, helps)
         except RobotNotResponding as error:
             raise DriveError(str(error)) from error
     return [
@@ -205,17 +242,21 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
             WORLDS[plan.worlds_are](seed).kind,
             outcomes[True].get(seed),
             outcomes[False].get(seed),
+            helps.get(seed),
         )
         for seed in plan.seeds
     ]
 
 
 def _drive_all(
-    plan: DrivePlan, driver: DriveNode, avoiding: bool, report: Report
+    plan: DrivePlan, driver: DriveNode, avoiding: bool, report: Report, helps: dict[int, Help]
 ) -> dict[int, DriveOutcome]:
-    outcomes = {}
+    outcomes, helped = {}, avoiding and plan.by_odometry
     for seed in plan.seeds:
-        outcomes[seed] = outcome = driver.drive(seed, plan.speed_m_s, plan.seconds, avoiding)
+        how = plan.speed_m_s, plan.seconds, avoiding, helped
+        outcomes[seed] = outcome = driver.drive(seed, *how)
+        if driver.person is not None:
+            helps[seed] = driver.person.help
         report(drive_line(seed, outcome, avoiding))
     return outcomes
 

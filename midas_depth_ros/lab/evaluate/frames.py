@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.lab.evaluate.truth import FloorTruth, TruthFrame
+from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 Floats = NDArray[np.float32]
 NONE = np.zeros(0, np.float32)
+# What reaches less than this into the corridor, or misses it by less, may count or not: avoidance
+# keeps as much free beside it.
+BORDER_M = AvoidanceSettings.side_margin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,8 @@ class FrameRecord:
     refused: why there are no metres. no_obstacles: why nothing along the floor is known. values:
     the scale's state as in diagnostics. z_true, z_said, sigma: (n,) metres; z_said NaN = unknown.
     corridor_said: metres, inf = clear as far as the sensor reaches, NaN = silent. corridor_true:
-    metres, inf = nothing up to corridor_looked, NaN = unknown.
+    metres, inf = nothing up to corridor_looked, NaN = unknown. corridor_wide: metres, the same of a
+    wider corridor: what stands at its border may count or not, see BORDER_M.
     """
 
     number: int
@@ -60,6 +65,7 @@ class FrameRecord:
     corridor_said: float = math.nan
     corridor_true: float = math.nan
     corridor_looked: float = math.nan
+    corridor_wide: float = math.nan
 
     @property
     def ratio(self) -> float:
@@ -100,7 +106,8 @@ def compare_floor(
     """
     begins_m = begins_m if math.isfinite(begins_m) else 0.0
     by_name = {topic.rpartition('/')[2]: message for topic, message in messages}
-    ahead, record.corridor_looked = floor.corridor(width_m)
+    ahead, record.corridor_looked = floor.corridor(width_m - 2 * BORDER_M)
+    record.corridor_wide = min(floor.corridor(width_m + 2 * BORDER_M)[0], ahead)
     known = ahead >= begins_m and not math.isnan(record.corridor_looked)
     record.corridor_true = ahead if known else math.nan
     if 'proximity' in by_name:

@@ -62,17 +62,20 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], text: Sequence[in
     """A table that scrolls sideways where it is too wide. text: columns of words."""
 
     def cell(tag: str, column: int, value: Any) -> str:
-        long = ' long' if len(str(value)) > LONG else ''
-        kind = f' class="text{long}"' if column in text else ''
-        return f'<{tag}{kind}>{"–" if value is None else _text(value)}</{tag}>'
+        shown = '–' if value is None else _text(value)
+        words = column in text
+        kind = ' class="text long"' if words and len(shown) > LONG else ' class="text"'
+        label = f' data-label="{_text(head[column])}"' if tag == 'td' else ''
+        return f'<{tag}{kind if words else ""}{label}>{shown}</{tag}>'
 
     def line(tag: str, values: Sequence[Any]) -> str:
         return '<tr>' + ''.join(cell(tag, n, value) for n, value in enumerate(values)) + '</tr>'
 
-    body = ''.join(line('td', row) for row in rows)
+    lines = [line('td', row) for row in rows]
+    kind = ' class="wordy"' if any('text long' in each for each in lines) else ''
     return (
-        f'<div class="scroll" tabindex="0"><table><thead>{line("th", head)}</thead>'
-        f'<tbody>{body}</tbody></table></div>'
+        f'<div class="scroll" tabindex="0"><table{kind}><thead>{line("th", head)}</thead>'
+        f'<tbody>{"".join(lines)}</tbody></table></div>'
     )
 
 
@@ -148,8 +151,9 @@ def _arithmetic(verdict: Numbers) -> str:
             'distance or more: who trusts that frame stops in the thing, not before it. Things '
             'beyond reach, up to 2 m away, are trials, too, as if they were seen at the reach with '
             'the same error in percent. One failure is enough for "not safe". For "safe", trials '
-            f'in at least {verdict["least_moments"]} different seconds are needed, and every lower '
-            'speed in the table must be safe, too. Frames without metres are no trials: there the '
+            f'in at least {verdict["least_moments"]} different seconds are needed, '
+            f'{verdict["least_near"]} of them within twice the reach, and every lower speed in '
+            'the table must be safe, too. Frames without metres are no trials: there the '
             'robot stops. Distances count from the lens: add how far the robot reaches beyond it. '
             '"would need" is the shortest stopping distance, up to 3 m, without a failure.'
         )
@@ -284,17 +288,50 @@ def _scale_plots(runs: Sequence[Run]) -> str:
             'scale', 'All metres of a frame at once.',
             "Median of Z'/Z - 1 of each frame over time. Strokes below: frames without metres.",
             plots.scale_over_time(runs),
-        )
+        ),
+        *(
+            (
+                f'sources{number}', f'What the sources say, {run.name}.',
+                'The metres of one source by those of another, while both have any. Wheels that '
+                'slip, a wrong height or pitch, and ramps move it away from 0.',
+                plots.sources_over_time(run),
+            )
+            for number, run in enumerate(runs)
+            if run.figures['sources']['ratios']
+        ),
     )  # fmt: skip
 
 
 def _sources(runs: Sequence[Run]) -> str:
-    rows = [
+    used = [
         (run.name, source, count, f'{count / max(1, run.figures["frames"]):.0%}')
         for run in runs
         for source, count in run.figures['scale']['by_source'].items()
     ]
-    return _table(('model, source', 'scale by', 'frames', 'share'), rows, (1,))
+    said = [
+        (
+            run.name, row['source'], f'{row["in_metres"]} of {row["frames"]}',
+            '; '.join(f'{each["frames"]} x {each["example"]}' for each in row['refusals']),
+        )
+        for run in runs
+        for row in run.figures['sources']['said']
+    ]  # fmt: skip
+    by_others = [
+        (
+            run.name, row['pair'], row['frames'], share(row['median'] - 1, sign=True),
+            f'{share(row["p5"] - 1, sign=True)} to {share(row["p95"] - 1, sign=True)}',
+        )
+        for run in runs
+        for row in run.figures['sources']['ratios']
+    ]  # fmt: skip
+    parts: list[str] = [_table(('model, source', 'scale by', 'frames', 'share'), used, (1,))]
+    if said:
+        of_said = ('model, source', 'source', 'frames with a scale', 'else because')
+        parts.append(_table(of_said, said, (1, 3)))
+    if by_others:
+        of_pairs = ('model, source', 'metres of', 'frames', 'median', '90 % of the frames')
+        parts.append(_table(of_pairs, by_others, (1,)))
+    return '\n'.join(parts)
 
 
 def _refusals(runs: Sequence[Run]) -> str:
@@ -303,7 +340,7 @@ def _refusals(runs: Sequence[Run]) -> str:
         for run in runs
         for what, key in (
             ('no metres', 'refusals'),
-            ('fit refused', 'last_fit_refused'),
+            ('fit refused, an earlier one used', 'last_fit_refused'),
             ('no obstacles', 'no_obstacles'),
             ('no truth', 'no_truth'),
         )

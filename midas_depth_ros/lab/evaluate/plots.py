@@ -25,6 +25,7 @@ from midas_depth_ros.lab.evaluate.summary import (
     Numbers,
     beams_joined,
     judged_beams,
+    ratios_of,
 )
 from midas_depth_ros.lab.output import CommandError
 
@@ -41,6 +42,7 @@ CSS = {
 }
 MARKERS, LINES = 'osD^vP', ('-', '--', '-.', ':', (0, (5, 1)), (0, (1, 1)))
 SIZE_IN = (4.6, 3.0)  # small, so that its text can be read on a phone
+LINE_IN = 0.17  # of the legend, which is above the plot
 MOST_DOTS = 1500  # of a scatter plot: each is an element of the page
 
 
@@ -96,6 +98,9 @@ def svg(name: str, title: str, draw: Callable[[Axes], None]) -> str:
         figure = figure_class(figsize=SIZE_IN, layout='constrained')
         axes = figure.add_subplot()
         draw(axes)
+        legend = axes.get_legend()
+        lines = 0 if legend is None else len(legend.get_texts())
+        figure.set_size_inches(SIZE_IN[0], SIZE_IN[1] + LINE_IN * lines)
         text = io.StringIO()
         figure.savefig(text, format='svg', transparent=True, metadata={'Date': None})
     return _inline(text.getvalue(), name, title)
@@ -177,6 +182,26 @@ def scale_over_time(runs: Sequence[Run]) -> Callable[[Axes], None]:
     return draw
 
 
+def sources_over_time(run: Run) -> Callable[[Axes], None]:
+    """Return what draws the metres of one source by those of another, over time."""
+
+    def draw(axes: Axes) -> None:
+        pairs = [row['pair'] for row in run.figures['sources']['ratios']]
+        values: list[float] = []
+        for index, pair in enumerate(pairs):
+            found = [(frame.time_s, ratios_of(frame).get(pair, math.nan)) for frame in run.frames]
+            time_s, ratio = zip(*found, strict=True)
+            off = [each - 1 for each in ratio]
+            values += [each for each in off if math.isfinite(each)]
+            axes.plot(time_s, off, label=pair, **looks(index) | {'markersize': 2.5})
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set(xlabel='time [s]', ylabel='farther (+) or nearer (-)', ylim=_limits(values))
+        percent(axes)
+        _above(axes)
+
+    return draw
+
+
 def _limits(values: Sequence[float]) -> tuple[float, float]:
     """Where a plot of shares begins and ends: outliers do not squeeze the rest."""
     if not values:
@@ -207,7 +232,7 @@ def scan_against_truth(run: Run, range_max_m: float) -> Callable[[Axes], None]:
         axes.plot([0, range_max_m], [0, range_max_m], color=INK, linewidth=0.8)
         axes.set(xlabel='true range [m]', ylabel='said [m]', xlim=(0, range_max_m))
         axes.set_ylim(0, 1.03 * range_max_m)
-        axes.legend(loc='upper left', markerscale=2)
+        _above(axes, markerscale=2)
 
     return draw
 
@@ -234,7 +259,7 @@ def by_bearing(runs: Sequence[Run]) -> Callable[[Axes], None]:
         axes.set(xlabel='bearing [degrees], left positive', ylabel='share of the beams')
         axes.set_ylim(bottom=0)
         percent(axes)
-        axes.legend()
+        _above(axes)
 
     return draw
 
@@ -254,7 +279,7 @@ def corridor_over_time(runs: Sequence[Run], range_max_m: float) -> Callable[[Axe
             axes.plot(time_s, said, label=run.name, **looks(index) | {'markersize': 2.5})
         axes.set(xlabel='time [s]', ylabel='free ahead [m]')
         axes.set_ylim(0, 1.05 * range_max_m)
-        axes.legend()
+        _above(axes)
 
     return draw
 
@@ -277,7 +302,7 @@ def sigma_by_range(runs: Sequence[Run]) -> Callable[[Axes], None]:
             axes.axhline(share, color=INK, linewidth=0.8)
         axes.set(xlabel='true distance Z [m]', ylabel='share of the pixels', ylim=(0, 1.03))
         percent(axes)
-        axes.legend()
+        _above(axes)
 
     return draw
 
@@ -330,4 +355,9 @@ def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _legend(axes: Axes, runs: Sequence[Run]) -> None:
     if len(runs) > 1:
-        axes.legend()
+        _above(axes)
+
+
+def _above(axes: Axes, **named: Any) -> None:
+    """A legend above the plot, where it hides nothing."""
+    axes.legend(loc='lower left', bbox_to_anchor=(0, 1), borderaxespad=0.2, **named)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from midas_depth_ros.geometry.agreement import WORDS
 from midas_depth_ros.lab.evaluate.frames import FrameRecord
 
 EDGES_M = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
@@ -43,7 +44,9 @@ def summary_of(frames: Sequence[FrameRecord], range_max_m: float) -> Numbers:
         'in_metres': in_metres,
         'silent_share': rounded(1 - in_metres / len(frames)) if frames else None,
         'refusals': reasons([frame.refused for frame in frames]),
-        'last_fit_refused': reasons([frame.values.get('last refusal', '') for frame in frames]),
+        'last_fit_refused': reasons(
+            [frame.values.get('last refusal', '') for frame in frames if not frame.refused]
+        ),
         'no_obstacles': reasons([frame.no_obstacles for frame in frames]),
         'frames_with_truth': len(compared),
         'no_truth': reasons([frame.no_truth for frame in frames]),
@@ -51,6 +54,7 @@ def summary_of(frames: Sequence[FrameRecord], range_max_m: float) -> Numbers:
         'scan': scan_figures(compared, range_max_m),
         'corridor': corridor_figures(compared, range_max_m),
         'scale': scale_figures(frames),
+        'sources': source_figures(frames),
         'sigma': sigma_figures(compared),
         'processor': processor_figures(frames),
     }
@@ -197,12 +201,13 @@ def corridor_figures(frames: Sequence[FrameRecord], range_max_m: float) -> Numbe
     said = np.array([frame.corridor_said for frame in frames])
     true = np.array([frame.corridor_true for frame in frames])
     looked = np.array([frame.corridor_looked for frame in frames])
+    wide = np.array([frame.corridor_wide for frame in frames])
     known = ~np.isnan(true)
     spoken = known & ~np.isnan(said)
     reach = np.where(np.isposinf(said), range_max_m, said)
     false_clear = spoken & (true < reach - tolerance_m(true))
     reports = spoken & np.isfinite(said)
-    beyond = np.where(np.isfinite(true), true, looked)
+    beyond = np.where(np.isfinite(wide), wide, looked)
     false_alarm = reports & (beyond > reach + tolerance_m(reach))
     both = reports & np.isfinite(true) & ~false_clear & ~false_alarm
     count = int(spoken.sum())
@@ -234,6 +239,54 @@ def scale_figures(frames: Sequence[FrameRecord]) -> Numbers:
         'p95': rounded(np.percentile(ratios, 95) - 1) if len(ratios) else None,
         'spread': rounded(np.std(ratios) / np.median(ratios)) if len(ratios) else None,
         'by_source': {name or 'not said': count for name, count in sources.most_common()},
+    }
+
+
+SAYS, BY = 'says ', ' by '  # how diagnostics name what a source says, and one by another
+SOURCES = {*WORDS.values(), 'metres', 'measured metres'}
+IN_METRES = re.compile(r'[\d.]+ m\b')
+
+
+def ratios_of(frame: FrameRecord) -> dict[str, float]:
+    """Return the metres of one source by those of another, as diagnostics give them."""
+    found = {}
+    for name, text in frame.values.items():
+        if set(name.split(BY)) <= SOURCES and NUMBER.fullmatch(text):
+            found[name] = float(text)
+    return found
+
+
+def source_figures(frames: Sequence[FrameRecord]) -> Numbers:
+    """Return what each source of scale said: how often, by each other, and why not."""
+    said: dict[str, list[str]] = {}
+    ratios: dict[str, list[float]] = {}
+    for frame in frames:
+        for name, text in frame.values.items():
+            if name.startswith(SAYS):
+                said.setdefault(name.removeprefix(SAYS), []).append(text)
+        for name, ratio in ratios_of(frame).items():
+            ratios.setdefault(name, []).append(ratio)
+    return {
+        'said': [
+            {
+                'source': name,
+                'frames': len(texts),
+                'in_metres': sum(bool(IN_METRES.match(text)) for text in texts),
+                'refusals': reasons([text for text in texts if not IN_METRES.match(text)]),
+            }
+            for name, texts in said.items()
+        ],
+        'ratios': [
+            {
+                'pair': name,
+                'frames': len(values),
+                'median': rounded(np.median(values)),
+                'p5': rounded(np.percentile(values, 5)),
+                'p95': rounded(np.percentile(values, 95)),
+            }
+            for name, values in ratios.items()
+        ],
+        'judged': reasons([frame.values.get('sources', '') for frame in frames]),
     }
 
 

@@ -8,6 +8,7 @@ Z, and a sensor beside the camera sees along other rays: everything passes throu
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -21,7 +22,7 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.text import shown
 
 MOST_PIXELS = 2000  # compared of one frame: neighbours say the same
-MOST_POINTS = 100_000  # of one message of the truth
+MOST_POINTS = 30_000  # of one message of the truth
 RANK = 3  # the nearest thing of a cloud or depth image is its third nearest point: noise is not
 TYPES: dict[str, type] = {
     'sensor_msgs/msg/LaserScan': LaserScan,
@@ -236,12 +237,18 @@ def _depth_rays(message: Any, camera: CameraModel) -> Rays:
     depth = depth_of(message)
     step = max(1, math.ceil(math.sqrt(depth.size / MOST_POINTS)))
     rows, columns = depth.shape
-    x, y = camera.normalised_grid(columns, rows)
+    x, y = _grid(camera, columns, rows)
     z = depth[::step, ::step].astype(np.float64).ravel()
     x, y = x[::step, ::step].ravel(), y[::step, ::step].ravel()
     good = np.isfinite(z) & (z > 0) & np.isfinite(x)
     points = np.stack([x[good] * z[good], y[good] * z[good], z[good]], axis=1)
     return Rays(points, np.zeros((0, 3)), robust=True)
+
+
+@functools.lru_cache(2)
+def _grid(camera: CameraModel, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """`CameraModel.normalised_grid`, which takes long, kept."""
+    return camera.normalised_grid(columns, rows)
 
 
 METRES_OF = {'32FC1': ('f4', 1.0), '16UC1': ('u2', 0.001), 'mono16': ('u2', 0.001)}  # REP 118

@@ -24,7 +24,9 @@ from midas_depth_ros.lab.evaluate.frames import FrameRecord
 from midas_depth_ros.lab.evaluate.summary import Numbers, rounded
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 
-LEAST_MOMENTS = 60  # seconds of the recording with something in reach, to call anything safe
+# To call anything safe it takes so many seconds of the recording with something within
+# FARTHEST_TRIAL_M, and within twice the reach.
+LEAST_MOMENTS, LEAST_NEAR = 60, 20
 CONFIDENCE = 0.95
 FARTHEST_TRIAL_M = 2.0
 FARTHEST_STOP_M, STOP_STEP_M = 3.0, 0.05
@@ -101,9 +103,13 @@ class Trials:
 def verdict_of(trials: Trials, driving: Driving) -> Numbers:
     """Return the verdict at each speed, and in words."""
     rows = []
-    worse = ''  # no speed is judged better than a lower one
+    worse = ''  # no speed is judged better than a lower one, nor needs less
+    needed: float | None = 0.0
     for speed in sorted(driving.speeds_m_s):
         row = _at_speed(trials, driving, speed)
+        alone = row['needed_stopping_distance_m']
+        needed = None if needed is None or alone is None else max(needed, alone)
+        row['needed_stopping_distance_m'] = needed
         if worse and row['verdict'] == 'safe':
             row['verdict'] = worse
             row['why'] = f'a lower speed is {_WORDS[worse]}'
@@ -117,6 +123,7 @@ def verdict_of(trials: Trials, driving: Driving) -> Numbers:
         'interval_s': rounded(driving.interval_s),
         'latency_s': rounded(driving.latency_s),
         'least_moments': LEAST_MOMENTS,
+        'least_near': LEAST_NEAR,
         'speeds': rows,
         'text': in_words(rows, driving),
     }
@@ -133,12 +140,8 @@ def _at_speed(trials: Trials, driving: Driving, speed: float) -> Numbers:
     failures, moments = near.failures(stop, reach), near.moments
     if failures:
         verdict, why = 'unsafe', f'{failures} of {len(near.true)} frames would have ended in it'
-    elif moments < LEAST_MOMENTS:
-        verdict = 'unknown'
-        why = (
-            f'something stood within {max(reach, FARTHEST_TRIAL_M):.2g} m in only {moments} '
-            f'seconds of the recording, {LEAST_MOMENTS} are needed'
-        )
+    elif too_few := lacking(trials, reach):
+        verdict, why = 'unknown', too_few
     else:
         verdict = 'safe'
         why = (
@@ -159,6 +162,19 @@ def _at_speed(trials: Trials, driving: Driving, speed: float) -> Numbers:
     }
 
 
+def lacking(trials: Trials, reach_m: float) -> str:
+    """Return why there are too few trials to call anything safe; '' if there are enough."""
+    asked = ((max(reach_m, FARTHEST_TRIAL_M), LEAST_MOMENTS), (2 * reach_m, LEAST_NEAR))
+    for within_m, least in asked:
+        moments = trials.within(within_m).moments
+        if moments < least:
+            return (
+                f'something stood within {within_m:.1f} m in only {moments} seconds of the '
+                f'recording, {least} are needed'
+            )
+    return ''
+
+
 def upper_bound(moments: int) -> float:
     """Return how often at most something happens that did not happen in so many moments."""
     return 1 - (1 - CONFIDENCE) ** (1 / moments)
@@ -166,13 +182,16 @@ def upper_bound(moments: int) -> float:
 
 def needed_distance(trials: Trials, driving: Driving, speed: float) -> float | None:
     """Return the least stopping distance, up to 3 m, with which nothing fails; None: none that has
-    enough trials.
+    enough trials, or none shorter than what was near in the recording.
     """
+    nearest = float(trials.true.min(initial=math.inf))
     for step in range(1, round(FARTHEST_STOP_M / STOP_STEP_M) + 1):
         stop = step * STOP_STEP_M
         reach = stop + driving.braking_m(speed)
         near = trials.within(max(reach, FARTHEST_TRIAL_M))
-        if not near.failures(stop, reach) and near.moments >= LEAST_MOMENTS:
+        if reach < nearest or lacking(trials, reach):
+            continue
+        if not near.failures(stop, reach):
             return rounded(stop, 2)
     return None
 
@@ -194,8 +213,8 @@ def in_words(rows: Sequence[Numbers], driving: Driving) -> str:
         parts.append(f'{subject} is not safe at {_listed(speeds["unsafe"])} m/s')
     if speeds['unknown']:
         unsaid = f'nothing can be said about {_listed(speeds["unknown"])} m/s'
-        lacking = 'too seldom was something near'
-        parts.append(f'{unsaid}: {lacking}' if parts else f'{start}: {unsaid}: {lacking}')
+        because = 'too seldom was something near while there were metres'
+        parts.append(f'{unsaid}: {because}' if parts else f'{start}: {unsaid}: {because}')
     return '; '.join(parts) + '.'
 
 

@@ -302,12 +302,7 @@ class MountCalibration:
         found = driven.estimate()
         if isinstance(found, Refusal):
             return False, f'the way of the robot does not show how the camera looks: {found.reason}'
-        if found.contradiction:
-            return False, (
-                f'the way of the robot says camera_pitch {found.heading.pitch_rad:.4f}, but '
-                f'{found.contradiction}'
-            )
-        heading, floor = found.heading, found.floor
+        heading, floor = found.heading, None if found.contradiction else found.floor
         if heading.sigma_rad > MOST_STRAY_RAD:
             return False, (
                 f'after {found.way_m:.2f} m the pitch is only known to '
@@ -323,7 +318,9 @@ class MountCalibration:
             parts.append(f'camera_height: {floor[0].height_m:.3f} (+- {floor[1].height_m:.3f})')
         if abs(heading.yaw_rad) > max(ASIDE_RAD, 3 * heading.sigma_rad):
             parts.append(f'camera_yaw against the way: {heading.yaw_rad:.4f}')
-        from_floor = '' if floor is None else ', roll and height by the floor in its metres'
+        from_floor = ', roll and height by the floor in its metres'
+        if floor is None:
+            from_floor = f'; not roll and height: {found.contradiction}'
         return True, (
             f'{", ".join(parts)}; by the way that the robot has driven ({found.way_m:.2f} m: the '
             f'focus of expansion){from_floor}'

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth.output import FrameView
 
 Mount = CameraMount | Refusal
+BY_MOTION = 'odometry'  # in the source of a scale that needs no mount
 
 
 def check_source(settings: DepthNodeSettings, estimator: DepthEstimator) -> None:
@@ -170,6 +171,8 @@ class FrameScale:
         fit = self._by_all(view, mount) if self.source == 'auto' else self._fitted(view, mount)
         if isinstance(fit, ScaleShift):
             fit = dataclasses.replace(fit, far_end=self._estimator.far_end)
+            if BY_MOTION in fit.source and isinstance(mount, Refusal):
+                return fit, self._mount_in_view(view, fit, mount)
         return fit, mount
 
     def values(self) -> dict[str, str]:
@@ -223,6 +226,11 @@ class FrameScale:
             found = {'ground_plane': self._by_floor(view, mount), **found}
         if self._estimator.gives is Output.METRIC_DEPTH:
             found['model'] = self._by_network(view)
+        far_end = self._estimator.far_end  # nothing is compared there
+        found = {
+            name: dataclasses.replace(fit, far_end=far_end) if isinstance(fit, ScaleShift) else fit
+            for name, fit in found.items()
+        }
         return self.agreement.update(view.stamp_s, found, view.inverse_depth, view.pose)
 
     def _by_floor(self, view: FrameView, mount: Mount) -> ScaleShift | Refusal:
@@ -231,7 +239,7 @@ class FrameScale:
             return mount
         if view.grid is None:
             return Refusal(UNCALIBRATED)
-        return fit_ground_plane(view.inverse_depth, view.grid, mount)
+        return fit_ground_plane(view.inverse_depth, view.grid, mount, sigma=view.settings.sigma)
 
     def _by_motion(self, view: FrameView) -> ScaleShift | Refusal:
         """Scale and shift by how far the robot has moved."""
@@ -298,10 +306,14 @@ class FrameScale:
         judged = self.model.judged(scale, found, view.settings.scale.check_tolerance)
         if isinstance(mount, CameraMount):
             return judged, self.model.height_in_metres(mount)
+        return judged, self._mount_in_view(view, scale, mount)
+
+    def _mount_in_view(self, view: FrameView, scale: ScaleShift, unknown: Refusal) -> Mount:
+        """The mount that the floor shows in these metres, where nobody has said it."""
         if self._mounting.given or self._mounting.shared or view.grid is None:
-            return judged, mount
+            return unknown
         seen = mount_in_view(view.inverse_depth, view.grid, scale)
-        return judged, self._floor.update(view.stamp_s, seen, view.settings.scale.expiry)
+        return self._floor.update(view.stamp_s, seen, view.settings.scale.expiry)
 
     def _compared(
         self, view: FrameView, mount: Mount, scale: ScaleShift

@@ -34,6 +34,8 @@ from midas_depth_ros.geometry import (
     closeness_of_picture,
     corridor_free_m,
     depth_of_inverse,
+    depth_sigma,
+    enlarged_sigma,
     point_cloud,
     scan_limits,
     turned,
@@ -217,12 +219,14 @@ class RelativeOutput(qos.PublisherTable):
 METRIC_OUTPUTS = {
     'depth/image': Image,
     'depth/camera_info': CameraInfo,
+    'depth/sigma': Image,
     'seen_free': LaserScan,  # published before its scan
     'scan': LaserScan,
     'proximity': Range,
     'nearest_point': PointStamped,
     'points': PointCloud2,
 }
+DEPTH_IMAGES = ('depth/image', 'depth/camera_info', 'depth/sigma')  # of one size
 ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
 BY_RAYS = ('points', *ALONG_THE_FLOOR)  # which a calibrated camera gives
 
@@ -292,36 +296,44 @@ class MetricOutput(qos.PublisherTable):
 
     def publish(self, view: FrameView, metric: MetricFrame) -> None:
         """Publish what is wanted of a frame in metres."""
-        if self.wanted('depth/image') or self.wanted('depth/camera_info'):
+        if any(map(self.wanted, DEPTH_IMAGES)):
             self._publish_depth(view, metric)
         if self.wanted('points') and view.grid is not None:
-            colours = picture_reduced(view.rgb, view.inverse_depth.shape)
+            colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape))
             points = turned_points(point_cloud(metric.depth_z, view.grid), -view.rotate % 360)
-            cloud = messages.cloud_message(points, view.as_sent(colours), view.header)
-            self.send('points', cloud)
+            sigma = view.as_sent(metric.sigma)
+            self.send('points', messages.cloud_message(points, colours, sigma, view.header))
         if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
             self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
 
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
-        if self.wanted('depth/image'):
-            limits = view.settings.depth
-            # What is fused is in 1/m already; else relative inverse depth is enlarged only once.
-            small = metric.inverse if view.settings.fusion.enabled else view.inverse_depth
-            if limits.edge_aware:
-                enlarged = enlarge_along_edges(small, view.rgb, view.size)
-            else:
-                enlarged = view.enlarged(self._estimator, small)
-            bounds = {'min_depth_m': limits.min, 'max_depth_m': limits.max}
-            if view.settings.fusion.enabled:
-                depth_z = depth_of_inverse(enlarged, **bounds)
-            else:
-                depth_z = metric.scale.depth(enlarged, **bounds)
-            depth_z = view.as_sent(depth_z)
-            message = messages.depth_message(depth_z, view.header, limits.encoding)
-            self.send('depth/image', message)
+        if self.wanted('depth/image') or self.wanted('depth/sigma'):
+            depth_z = self._enlarged_depth(view, metric)
+            if self.wanted('depth/image'):
+                encoding = view.settings.depth.encoding
+                message = messages.depth_message(view.as_sent(depth_z), view.header, encoding)
+                self.send('depth/image', message)
+            if self.wanted('depth/sigma'):
+                sigma = depth_sigma(depth_z, enlarged_sigma(metric.inverse_sigma, view.size))
+                message = messages.image_message(view.as_sent(sigma), view.header)
+                self.send('depth/sigma', message)
         if view.camera is not None and self.wanted('depth/camera_info'):
             camera = view.camera.scaled(view.size[1], view.size[0]).turned(-view.rotate % 360)
             self.send('depth/camera_info', messages.camera_info_message(camera, view.header))
+
+    def _enlarged_depth(self, view: FrameView, metric: MetricFrame) -> NDArray[np.float32]:
+        """Metric depth at `view.size`."""
+        limits = view.settings.depth
+        # What is fused is in 1/m already; else relative inverse depth is enlarged only once.
+        small = metric.inverse if view.settings.fusion.enabled else view.inverse_depth
+        if limits.edge_aware:
+            enlarged = enlarge_along_edges(small, view.rgb, view.size)
+        else:
+            enlarged = view.enlarged(self._estimator, small)
+        bounds = {'min_depth_m': limits.min, 'max_depth_m': limits.max}
+        if view.settings.fusion.enabled:
+            return depth_of_inverse(enlarged, **bounds)
+        return metric.scale.depth(enlarged, **bounds)
 
     def _publish_obstacles(
         self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid

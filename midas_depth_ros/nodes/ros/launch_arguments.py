@@ -52,6 +52,7 @@ ARGUMENTS = (
     'camera_pitch',
     'rotate',
     'body_frame',
+    'odometry.topic',
 )
 # The values of launch's own conditions.
 BOOLEANS = ['true', 'false', 'True', 'False', '1', '0']

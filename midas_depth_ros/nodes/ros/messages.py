@@ -84,7 +84,7 @@ def time_message(time_ns: int) -> Time:
 # --- Metric outputs (REP 117, 118).
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-POINT_FIELDS = ('x', 'y', 'z', 'rgb')
+POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'sigma')
 FLOAT32_BYTES = 4
 
 
@@ -146,18 +146,21 @@ def point_message(point: tuple[float, float, float], header: Header) -> PointSta
 
 
 def cloud_message(
-    points: NDArray[np.float32], rgb: NDArray[np.uint8], header: Header
+    points: NDArray[np.float32], rgb: NDArray[np.uint8], sigma: NDArray[np.float32], header: Header
 ) -> PointCloud2:
-    """(h, w, 3) float32 metres and (h, w, 3) uint8 RGB as an organised cloud; NaN invalid."""
+    """(h, w, 3) float32 metres, (h, w, 3) uint8 RGB and the (h, w) float32 deviation of z in metres
+    as an organised cloud; NaN invalid.
+    """
     height, width = points.shape[:2]
     message = PointCloud2(header=copied_header(header), height=height, width=width)
     message.fields = [
-        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        PointField(name=name, offset=FLOAT32_BYTES * index, datatype=PointField.FLOAT32, count=1)
         for index, name in enumerate(POINT_FIELDS)
     ]
-    message.point_step, message.row_step = 16, 16 * width
+    message.point_step = FLOAT32_BYTES * len(POINT_FIELDS)
+    message.row_step = message.point_step * width
     message.is_bigendian, message.is_dense = False, False
-    message.data = message_data(packed_points(points, rgb))
+    message.data = message_data(packed_points(points, rgb, sigma))
     return message
 
 

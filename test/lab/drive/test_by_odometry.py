@@ -10,7 +10,14 @@ from click.testing import CliRunner
 
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.lab.drive import rig
-from midas_depth_ros.lab.drive.by_hand import PATIENCE_S, SPEED_M_S, START_S, Help, Person
+from midas_depth_ros.lab.drive.by_hand import (
+    LET_GO_S,
+    PATIENCE_S,
+    SPEED_M_S,
+    START_S,
+    Help,
+    Person,
+)
 from midas_depth_ros.lab.drive.in_process import (
     BEGIN_S,
     LoopOptions,
@@ -109,7 +116,11 @@ def test_the_person_waits_before_taking_over_again():
     person.see_metres(5.0)
     assert set(watched(person, np.arange(5.0, 5.0 + PATIENCE_S - 0.05, 0.1))) == {None}
     assert person.help.times == 0
-    assert watched(person, [5.0 + PATIENCE_S + 0.05]) == [(SPEED_M_S, 0.0)]
+    takes_over = 5.0 + PATIENCE_S + 0.05
+    let_go = watched(person, np.arange(takes_over, takes_over + LET_GO_S - 0.05, 0.1))
+    assert set(let_go) == {(0.0, 0.0)}, 'until the avoidance sends nothing any more'
+    assert person.help.way_m == 0
+    assert watched(person, [takes_over + LET_GO_S + 0.05]) == [(SPEED_M_S, 0.0)]
 
 
 @pytest.mark.parametrize('side', [1.0, -1.0])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bags import JAZZY
+from fakes import SceneEstimator
 
 from midas_depth_ros.sim import Box, Material, PlainWorld, Pose, Rendering, Room, Scene
 
@@ -33,7 +35,7 @@ class Hall(PlainWorld):
 
 
 def hall(hidden: bool = False) -> Hall:
-    return Hall(HALL, (0.6, 0.0, 0.0), 'hall', 1, hidden)
+    return Hall(HALL, (0.6, 0.0, 0.0), 'hall', 1, hidden=hidden)
 
 
 @pytest.fixture(scope='session')
@@ -45,6 +47,7 @@ def recordings(tmp_path_factory):
     plans = {
         'hall': (Recording(4.0, exact=True, straight=True, speed_m_s=0.2, slip=0.2), hall()),
         'hidden': (Recording(4.0, exact=True, straight=True, speed_m_s=0.2), hall(hidden=True)),
+        'slip': (Recording(8.0, world='plain', speed_m_s=0.4, slip=0.2), None),
         'room': (Recording(8.0, exact=True, world='plain', rate_hz=4.0), None),
     }
 
@@ -68,18 +71,45 @@ def compare():
     from midas_depth_ros.options.declarations import build
     from midas_depth_ros.options.depth import DepthNodeSettings
 
-    def call(path, truth, place=None, source='auto', **parameters):
+    def call(path, truth, place=None, source='auto', make_estimator=exact_estimator, **parameters):
         bag = BagMessages(path)
         (camera,) = find_cameras(bag.topics, (), (), '', depth_topics(bag))
         given = {'camera_height': HEIGHT_M, 'camera_pitch': PITCH_RAD} | parameters
-        settings = build(DepthNodeSettings, {'frozen_after': 0.0} | given)
+        settings = build(
+            DepthNodeSettings,
+            {'frozen_after': 0.0}
+            | {name.replace('__', '.'): value for name, value in given.items()},
+        )
         place = Place(z_m=0.15) if place is None and truth == '/scan' else place
         plan = Plan(bag, camera, truth, settings, [('auto', source)], place)
-        report, runs, faults = evaluate(plan, exact_estimator)
+        report, runs, faults = evaluate(plan, make_estimator)
         assert faults == []
         return report, runs[0]
 
     return call
+
+
+class DepthOfPictures(SceneEstimator):
+    """Knows the exact depth of every picture of a recording."""
+
+    model = 'known'
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(np.ones((1, 1)))
+        from midas_depth_ros.images.sources.bag_messages import BagMessages
+
+        self._depth, picture = {}, None
+        for recorded in BagMessages(path).read(['/camera/image_raw', '/camera/depth_true/image']):
+            message = JAZZY.deserialize_cdr(recorded.data, recorded.kind)
+            shape = message.height, message.width
+            if recorded.topic.endswith('raw'):
+                picture = message.data.reshape(*shape, 3)
+            else:
+                self._depth[picture.tobytes()] = message.data.view('<f4').reshape(shape)
+
+    def infer(self, rgb: np.ndarray) -> np.ndarray:
+        self.depth_z = self._depth[rgb.tobytes()]
+        return super().infer(rgb)
 
 
 @pytest.fixture

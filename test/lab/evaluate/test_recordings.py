@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import json
 import math
+import re
 
 import pytest
 import ros_helpers  # noqa: F401 - before the first message, see there
 
+from midas_depth_ros.lab.evaluate.page import page_of
 from midas_depth_ros.lab.output import CommandError
+
+from .conftest import DepthOfPictures
 
 DEPTH = '/camera/depth_true/image'
 
@@ -40,6 +46,33 @@ def test_a_bias_of_ten_percent_is_found(recordings, compare, factor):
     by_range = [row['bias'] for row in figures['depth']['by_range'] if row['pixels'] > 100]
     assert by_range == pytest.approx([factor - 1] * len(by_range), abs=0.02)
     assert len(by_range) >= 4
+
+
+@pytest.mark.parametrize(
+    ('source', 'bias'), [('odometry', 0.2), ('ground_plane', 0.0), ('auto', None)]
+)
+def test_wheels_that_slip_are_found(recordings, compare, source, bias):
+    path = recordings('slip')
+    _, run = compare(
+        *(path, DEPTH),
+        source=source,
+        make_estimator=lambda settings: DepthOfPictures(path),
+        odometry__topic='/odom',
+    )
+    figures = run.figures
+    if source != 'auto':
+        assert figures['in_metres'] >= 20
+        assert figures['depth']['bias'] == pytest.approx(bias, abs=0.02)
+        return
+    # Nothing that is 20 % too far is published, and both sources are named with what they say.
+    assert figures['depth']['bias'] == pytest.approx(0, abs=0.02)
+    (pair,) = figures['sources']['ratios']
+    assert pair['pair'] == 'the floor by the odometry'
+    assert pair['median'] == pytest.approx(1 / 1.2, abs=0.02)
+    said = {row['source']: row for row in figures['sources']['said']}
+    assert said['the floor']['in_metres'] == 40
+    assert 20 <= said['the odometry']['in_metres'] < 40
+    assert 'wheel slip' in figures['refusals'][0]['example']
 
 
 def test_what_the_camera_does_not_see_is_a_false_clear(recordings, compare):
@@ -96,3 +129,22 @@ def test_the_truth_of_each_frame_is_its_own(recordings, compare):
     assert true[0] == pytest.approx(2.15, abs=0.02)
     assert true[-1] < true[0] - 0.5  # the robot has come nearer
     assert said == pytest.approx(true, rel=0.04)
+
+
+def test_the_page_shows_what_there_is(recordings, compare):
+    report, run = compare(recordings('room'), '/scan')
+    text = page_of(report, [run, run])
+    for caption in (
+        'Bias by distance.', 'AbsRel by distance.', 'Spread of the error, exact, auto.',
+        'The corridor ahead.', 'False by bearing.', 'Scan against truth, exact, auto.',
+        'All metres of a frame at once.', 'Pixels within one and two sigma.', 'Time for a frame.',
+    ):  # fmt: skip
+        assert f'<b>{caption}</b>' in text, caption
+    assert re.findall('id="(figure_1|axes_1)"', text) == []
+    ids = re.findall(r'\bid="([^"]*)"', text)
+    assert len(set(ids)) == len(ids)
+    figures = run.figures
+    assert f'{100 * figures["depth"]["abs_rel"]:.1f} %' in text
+    assert f'{figures["scan"]["false_clear"]} of {figures["scan"]["beams_that_say_free"]}' in text
+    assert all(html.escape(note) in text for note in report['notes'])
+    json.dumps(report, allow_nan=False)

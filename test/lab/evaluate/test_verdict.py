@@ -83,11 +83,28 @@ def test_the_same_error_in_percent_is_unsafe_at_the_higher_speed_alone(frame):
 
 
 def test_what_is_needed_is_enough(frame):
-    frames = [frame(n, 1.5, 1.6 * 1.5) for n in range(LONG)]
+    frames = [frame(n, 1.5, 1.6 * 1.5) for n in range(LONG)] + [frame(0, 0.8, 0.8)]
     needed = verdict(frames)['speeds'][1]['needed_stopping_distance_m']
     enough = Driving((0.8,), needed, 2.0, 0.2, interval_s=0.2, latency_s=0.1)
     less = Driving((0.8,), needed - 0.05, 2.0, 0.2, interval_s=0.2, latency_s=0.1)
     assert (kinds(frames, enough), kinds(frames, less)) == (['safe'], ['unsafe'])
+
+
+def test_what_is_needed_is_not_shorter_than_what_was_seen(frame):
+    for nearest in (0.7, 1.3):
+        frames = [frame(n, nearest, nearest) for n in range(LONG)]
+        slow, fast = verdict(frames)['speeds']
+        reach = slow['needed_stopping_distance_m'] + slow['braking_m']
+        assert nearest <= reach < nearest + 0.05
+        assert fast['needed_stopping_distance_m'] == slow['needed_stopping_distance_m']
+
+
+def test_things_that_were_never_near_make_nothing_safe(frame):
+    # Twice the reaches are 1.68 and 2.31 m: no speed is better than a lower one.
+    found = verdict([frame(n, 1.9, 1.9) for n in range(LONG)])
+    assert [row['verdict'] for row in found['speeds']] == ['unknown', 'unknown']
+    assert found['speeds'][0]['why'].startswith('something stood within 1.7 m in only 0 seconds')
+    assert found['speeds'][1]['why'] == 'a lower speed is not known'
 
 
 def test_no_speed_is_better_than_a_lower_one(frame):

@@ -1,0 +1,181 @@
+"""A scale carried from frame to frame: what was fitted before, in the units of this frame.
+
+A network's scale and shift change with every frame, but the metres of what stands still do not.
+Points of the last frame, in metres, are placed in this one by the known motion; the line of their
+1/Z on this frame's d is what the last scale is here. It is averaged with this frame's own fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Protocol
+
+import numpy as np
+
+from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes, weighted_line
+from midas_depth_ros.geometry.scale import ScaleShift
+from midas_depth_ros.geometry.tracking import at_points
+
+COLUMNS, ROWS = 24, 18  # of points that are carried
+MIN_POINTS = 60
+MIN_CARRIED = 0.25  # of them that must be in view
+REFITS = 4
+FAR_SHARE = 0.15  # of the median 1/Z: what is farther is no more exact than that
+MIN_AGREE = 0.3  # of the points
+LEAST, MOST = 0.04, 0.3  # limits of their deviation from the line, as a share of 1/Z
+# Errors of fits are alike over this way, in shares of the distance; over it, the carried scale
+# becomes uncertain by this share; in any frame by the second.
+ALIKE, CHANGE, CHANGE_ALWAYS = 0.03, 0.05, 0.005
+GATE = 3.0  # deviations beyond which the new fit is used alone
+PROBES = (0.25, 0.75)  # quantiles of d at which scales are compared
+
+
+class Places(Protocol):
+    """What `CarriedScale` needs of a camera; places in shares of the picture, (n, 2)."""
+
+    def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return places all over the picture and their rays (n, 3)."""
+        ...
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Return where points (n, 3) of the optical frame are seen."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _Past:
+    """Points (n, 3) in the fixed frame, their scale, and where the camera was (4, 4)."""
+
+    points: np.ndarray
+    scale: ScaleShift
+    pose: np.ndarray
+
+
+class CarriedScale:
+    """The scale of one camera, averaged along its way."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._past: _Past | None = None
+
+    def averaged(
+        self, fit: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: Places
+    ) -> ScaleShift:
+        """Return the average of this frame's fit and what was fitted before, and keep it.
+
+        d: (h, w) relative inverse depth. pose: (4, 4), of the camera in a fixed frame. camera:
+        `at` and `project`, in shares of the picture.
+        """
+        before = self._past and self._carried(self._past, d, pose, camera)
+        result = fit if before is None else _mixed(before[0], fit, before[1], d)
+        self._keep(result, d, pose, camera)
+        return result
+
+    def _keep(self, scale: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: Places) -> None:
+        shares, rays = camera.grid(COLUMNS, ROWS)
+        inverse = scale.inverse_depth(_at(d, shares))
+        good = np.isfinite(inverse) & (inverse > 0.02)
+        points = rays[good] / inverse[good, None].astype(np.float64)
+        self._past = _Past(points @ pose[:3, :3].T + pose[:3, 3], scale, pose)
+
+    def _carried(
+        self, past: _Past, d: np.ndarray, pose: np.ndarray, camera: Places
+    ) -> tuple[ScaleShift, float] | None:
+        """The past scale in the units of d, and how far the camera has moved, in distances."""
+        seen = (past.points - pose[:3, 3]) @ pose[:3, :3]
+        seen = seen[seen[:, 2] > 0.05]
+        value = _at(d, camera.project(seen))
+        good = np.isfinite(value)
+        if good.sum() < max(MIN_POINTS, MIN_CARRIED * len(past.points)):
+            return None
+        value, inverse = value[good], 1 / seen[good, 2]
+        line = _line(value, inverse)
+        if line is None:
+            return None
+        moved = float(np.linalg.norm(pose[:3, 3] - past.pose[:3, 3]) * np.median(inverse))
+        covariance = _transferred(past.scale, line, d)
+        if covariance is None:
+            return None
+        return dataclasses.replace(
+            past.scale, scale=line[0], shift=line[1], covariance=covariance
+        ), moved
+
+
+def _at(d: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    return at_points(d, shares * np.array([d.shape[1], d.shape[0]]) - 0.5)
+
+
+def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float] | None:
+    """A robust line of 1/Z on d, by shares of 1/Z."""
+    least = FAR_SHARE * float(np.median(inverse))
+    votes, fitted = np.ones(len(value)), np.full(len(value), 1.0)
+    for _ in range(REFITS):
+        line = weighted_line(value, inverse, votes / fitted**2)
+        if line is None or not line[0] > 0:
+            return None
+        scale, shift = line[0], line[2] - line[0] * line[1]
+        # Shares of the fitted 1/Z: shares of the given one would favour what seems far by chance.
+        fitted = np.maximum(scale * value + shift, least)
+        off = np.abs(scale * value + shift - inverse) / fitted
+        votes = tukey_votes(off, BIWEIGHT * min(max(robust_deviation(off), LEAST), MOST))
+        if votes.sum() < MIN_AGREE * len(votes):
+            return None
+    return scale, shift
+
+
+def _probes(d: np.ndarray) -> np.ndarray:
+    some = d[::5, ::5]
+    return np.quantile(some[np.isfinite(some)], PROBES)
+
+
+def _matrix(covariance: tuple[float, float, float]) -> np.ndarray:
+    ss, st, tt = covariance
+    return np.array([[ss, st], [st, tt]])
+
+
+def _transferred(
+    old: ScaleShift, line: tuple[float, float], d: np.ndarray
+) -> tuple[float, float, float] | None:
+    """The covariance of an old scale for a line of the same metres in another frame."""
+    probes = _probes(d)
+    if not probes[1] > probes[0]:
+        return None
+    inverse = line[0] * probes + line[1]
+    same = (inverse - old.shift) / old.scale  # where the old frame had this 1/Z
+    there = np.stack([same, np.ones(2)], axis=1)
+    back = np.linalg.inv(np.stack([probes, np.ones(2)], axis=1))
+    moved = back @ there @ _matrix(old.covariance) @ there.T @ back.T
+    return float(moved[0, 0]), float(moved[0, 1]), float(moved[1, 1])
+
+
+def _mixed(before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray) -> ScaleShift:
+    """The average of two scales of one frame, by their covariances."""
+    probes = _probes(d)
+    axes = np.stack([probes, np.ones(2)], axis=1)
+    old, new = axes @ (before.scale, before.shift), axes @ (fit.scale, fit.shift)
+    change = CHANGE**2 * moved / (moved + ALIKE) + CHANGE_ALWAYS**2
+    of_old = axes @ _matrix(before.covariance) @ axes.T
+    of_old = of_old + change * (np.outer(old, old) + np.diag(old * old))
+    of_new = axes @ _matrix(fit.covariance) @ axes.T
+    off = new - old
+    together = of_old + of_new
+    if float(off @ np.linalg.solve(together, off)) > GATE**2 * 2:
+        return fit
+    # What was fitted a moment ago has nearly the same errors: it is not as good as two fits.
+    alike = of_new * (1 + ALIKE / max(moved, 1e-3))
+    gain = of_old @ np.linalg.inv(of_old + alike)
+    mean = old + gain @ off
+    back = np.linalg.inv(axes)
+    scale, shift = back @ mean
+    if not scale > 0:
+        return fit
+    rest = np.eye(2) - gain
+    spread = back @ (rest @ of_old @ rest.T + gain @ of_new @ gain.T) @ back.T
+    covariance = float(spread[0, 0]), float(spread[0, 1]), float(spread[1, 1])
+    if not all(map(math.isfinite, (scale, shift, *covariance))):
+        return fit
+    return dataclasses.replace(fit, scale=float(scale), shift=float(shift), covariance=covariance)

@@ -1,0 +1,136 @@
+"""What the motion in the pictures says of the camera itself: how it is placed, how wide it sees.
+
+Driving straight, everything moves away from one point: the direction of driving. Turning about
+more than one axis, as in a hand or on a drone, the pictures also show the focal length.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+
+from midas_depth_ros.geometry.fitting import robust_deviation
+from midas_depth_ros.geometry.two_views import ViewPair
+
+HEADINGS, MIN_HEADINGS = 80, 6  # pairs of views whose heading is kept; needed for one
+HEADING_FORGET = 0.98  # of the axis that the robot turns about, per pair
+HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
+STRAIGHT_RAD = math.radians(4.0)  # turned more between two views: only the axis says something
+AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
+# Pairs of views whose focal length is kept; needed for one; least deviation of one, as a share.
+FOCALS, MIN_FOCALS, FOCAL_FLOOR = 200, 14, 0.05
+WRONG, WRONG_SIGMAS = 0.04, 3.0  # a focal length farther off than these is wrong
+MOST_WRONG = 0.2  # and beyond this it is not believed
+OTHER_AXES = 0.08  # of the squared turns that must be about other axes than the main one
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """How a camera is placed against its own motion; radians.
+
+    pitch_rad: positive = looks down from the direction of driving. yaw_rad: positive = looks to the
+    left of it. roll_rad: positive = rolled to the right, against the axis that the robot turns
+    about; NaN while it has not turned. sigma_rad: one standard deviation of pitch and yaw. points:
+    corners that it was made of. Of a body that drives forward along its x axis on a floor.
+    """
+
+    pitch_rad: float
+    yaw_rad: float
+    sigma_rad: float
+    roll_rad: float = math.nan
+    points: int = 0
+
+
+class HeadingFilter:
+    """The direction of driving as the camera sees it: medians over many pairs of views."""
+
+    def __init__(self) -> None:
+        self.value: Heading | None = None
+        self._seen: collections.deque[tuple[float, float, float]] = collections.deque(
+            maxlen=HEADINGS
+        )
+        self._axis, self._axis_weight = np.zeros(3), 0.0
+
+    def update(self, pair: ViewPair) -> None:
+        """Take one pair."""
+        turn = cv2.Rodrigues(pair.rotation)[0].ravel()
+        angle = float(np.linalg.norm(turn))
+        if angle > AXIS_RAD:
+            down = turn if turn[1] > 0 else -turn
+            self._axis = HEADING_FORGET * self._axis + down
+            self._axis_weight = HEADING_FORGET * self._axis_weight + angle
+        information = float(np.linalg.eigvalsh(pair.direction_information)[0])
+        if angle > STRAIGHT_RAD or information <= 0:
+            return
+        # Towards where the camera moved, halfway between both views: robots drive along arcs.
+        half = cv2.Rodrigues(-0.5 * turn)[0]
+        more = np.clip(pair.direction_by_pictures - pair.aside, -0.3, 0.3) @ pair.across
+        ahead = half @ -(pair.way / np.linalg.norm(pair.way) + more)
+        if not ahead[2] > 0.2:
+            return
+        pitch, yaw = -math.atan2(ahead[1], ahead[2]), math.atan2(ahead[0], ahead[2])
+        self._seen.append((pitch, yaw, 1 / (1 / information + HEADING_FLOOR_RAD**2)))
+        if len(self._seen) >= MIN_HEADINGS:
+            self.value = self._estimate(int(np.count_nonzero(pair.votes)))
+
+    def _estimate(self, points: int) -> Heading:
+        pitch, yaw, weight = np.array(self._seen).T
+        middle = _weighted_median(pitch, weight), _weighted_median(yaw, weight)
+        spread = max(
+            robust_deviation(np.abs(pitch - middle[0])), robust_deviation(np.abs(yaw - middle[1]))
+        )
+        # Two pairs of one picture, and pictures after each other, err alike.
+        sigma = max(spread, HEADING_FLOOR_RAD) * 1.25 / math.sqrt(len(pitch) / 4)
+        roll = math.nan
+        if self._axis_weight > AXIS_RAD:
+            roll = math.atan2(self._axis[0], self._axis[1])
+        return Heading(*middle, sigma, roll, points * len(pitch))
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values, kind='stable')
+    share = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(share, 0.5 * share[-1])]])
+
+
+class FocalFilter:
+    """The focal length by many pairs of views, as a multiple of the calibrated one.
+
+    Turns by odometry say how far the picture should move, pixels say how far it does. A wheeled
+    robot turns about one axis only, and its odometry may be as wrong as its calibration: there this
+    says nothing. `factor`: to correct by; 1 unless the calibration is clearly wrong.
+    """
+
+    def __init__(self) -> None:
+        self.factor = 1.0
+        self.estimate = self.sigma = math.nan
+        self._seen: collections.deque[tuple[float, float]] = collections.deque(maxlen=FOCALS)
+        self._turns = np.zeros((3, 3))
+
+    def update(self, pair: ViewPair, change: float, information: float) -> bool:
+        """Take one pair and its `focal_change`; return whether `factor` has changed."""
+        turn = cv2.Rodrigues(pair.rotation)[0].ravel()
+        self._turns += np.outer(turn, turn)
+        if not information > 0:
+            return False
+        change = math.log(self.factor) + max(-0.3, min(0.3, change))
+        self._seen.append((change, 1 / (1 / information + FOCAL_FLOOR**2)))
+        if len(self._seen) < MIN_FOCALS:
+            return False
+        value, weight = np.array(self._seen).T
+        middle = _weighted_median(value, weight)
+        # Neighbouring pairs err alike: half as many count.
+        count = float(weight.sum() ** 2 / (weight @ weight)) / 2
+        spread = max(robust_deviation(np.abs(value - middle)), FOCAL_FLOOR)
+        self.sigma = 1.25 * spread / math.sqrt(count)
+        self.estimate = math.exp(middle)
+        axes = np.linalg.eigvalsh(self._turns)
+        sure = axes[1] > OTHER_AXES * axes[2] and self.sigma < WRONG
+        before = self.factor
+        if sure and max(WRONG, WRONG_SIGMAS * self.sigma) < abs(middle) < MOST_WRONG:
+            self.factor = self.estimate
+        return abs(self.factor / before - 1) > 0.01
