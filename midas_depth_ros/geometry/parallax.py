@@ -21,6 +21,7 @@ from midas_depth_ros.geometry.heading import (
     Heading,
     HeadingFilter,
 )
+from midas_depth_ros.geometry.recent_motion import SETTLE_S, RecentMotion
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
 from midas_depth_ros.geometry.two_views import (
@@ -69,6 +70,10 @@ class _View:
     turn_sigma_rad: float
 
 
+class _Slipped(Refusal):
+    """The pictures have not moved all the way as odometry says."""
+
+
 class ParallaxScale:
     """The scale of one camera by its motion, frame by frame."""
 
@@ -81,6 +86,7 @@ class ParallaxScale:
         self._heading = HeadingFilter()
         self._focal = FocalFilter()
         self._camera: CameraModel | None = None
+        self._slipped_s = -math.inf
         self._values: dict[str, str] = {}
         self._restart()
 
@@ -88,6 +94,7 @@ class ParallaxScale:
         """Forget all that was seen, but not how the camera is mounted."""
         self._tracks: PointTracks[_View] = PointTracks()
         self._path: collections.deque[_View] = collections.deque()
+        self._recent = RecentMotion()
         self._carried = CarriedScale()
 
     @property
@@ -167,7 +174,16 @@ class ParallaxScale:
             self._path.popleft()
         small = cv2.resize(grey, self._rays.size, interpolation=cv2.INTER_AREA)
         self._tracks.update(small, self._expected(here))
+        self._recent.add(stamp_s, small, place)
         answer = self._scale(here, d, shape)
+        if isinstance(answer, _Slipped):  # all that was seen before is as wrong
+            self._slipped_s = stamp_s
+            self._restart()
+            self._path.append(here)
+            self._tracks.update(small)
+        elif isinstance(answer, ScaleShift) and 0 <= stamp_s - self._slipped_s < SETTLE_S:
+            ago_s = stamp_s - self._slipped_s
+            answer = Refusal(f'wheels slipped {ago_s:.1f} s ago: {SETTLE_S:g} s without are needed')
         if self._tracks.step_due:
             self._tracks.step(here)
         return Refusal(restart) if restart else answer
@@ -236,6 +252,12 @@ class ParallaxScale:
         if self._focal.doubt:
             return Refusal(self._focal.doubt)
         way = float(np.linalg.norm(pairs[0][1].way))
+        known = np.isfinite(sigma)
+        slipped = self._recent.contradiction(
+            tracks.here[known], inverse[known], way, self._rays.focal_px, self._rays.at
+        )
+        if slipped:
+            return _Slipped(slipped)
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
         fit = self._fitted(inverse, sigma, d, way, slip, shape)
         if isinstance(fit, Refusal):
