@@ -211,7 +211,7 @@ class SigmaOptions(Options):
     """How uncertain metres may be."""
 
     max_share: float = live_parameter(
-        0.25,
+        0.35,
         'What is less certain than this share of its distance (1 sigma) is unknown: never clear, '
         'in scan, seen_free and proximity.',
         minimum=0.01,
