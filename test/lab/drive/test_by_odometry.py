@@ -59,7 +59,7 @@ def test_by_odometry_alone_it_starts_by_hand_and_then_has_metres():
     assert outcome.collisions == 0
     first = START_S * 5  # frames before the person starts
     assert tally.with_metres < tally.frames - first
-    assert tally.with_metres > 5
+    assert tally.with_metres > 0
 
 
 def test_nobody_helps_and_nothing_moves_without_odometry_to_begin_with():
