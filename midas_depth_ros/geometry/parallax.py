@@ -448,7 +448,8 @@ def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """d at (n, 2) points, and how much it changes around them."""
     d = d.astype(np.float32, copy=False)
     around = np.ones((3, 3), np.uint8)
-    spread = cv2.dilate(d, around) - cv2.erode(d, around)
+    with np.errstate(over='ignore'):  # where nothing is known around a pixel, these are extremes
+        spread = cv2.dilate(d, around) - cv2.erode(d, around)
     return at_points(d, points), at_points(spread, points)
 
 
