@@ -70,7 +70,7 @@ class CarriedScale:
         d: (h, w) relative inverse depth. pose: (4, 4), of the camera in a fixed frame. camera:
         `at` and `project`, in shares of the picture.
         """
-        before = self._past and self._carried(self._past, d, pose, camera)
+        before = None if self._past is None else self._carried(self._past, d, pose, camera)
         result = fit if before is None else _mixed(before[0], fit, before[1], d)
         self._keep(result, d, pose, camera)
         return result

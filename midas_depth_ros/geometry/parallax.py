@@ -39,6 +39,7 @@ MIN_CORNERS = 16  # followed between two views
 PAIRS = 2  # earlier views that are compared with each picture
 STANDS_S, STANDS_M = 1.0, 0.01  # moved less than this in this time: the robot stands
 TURNS_RAD = math.radians(3.0)
+FOCAL_TURN_RAD = math.radians(1.0)  # least turn that says something of the focal length
 JUMP_M_S, JUMP_M = 45.0, 0.3  # a pose that moves faster, and farther, has jumped
 PAUSE_S = 3.0  # between pictures: no corner is followed over it
 # Odometry and pictures contradict each other beyond these.
@@ -248,6 +249,8 @@ class ParallaxScale:
                 self._heading.update(pair)
             for index, each in zip(chosen, pairs, strict=True):
                 self._learn_focal(index, each, here, rays)
+        if self._focal.doubt:
+            return Refusal(self._focal.doubt)
         way = float(np.linalg.norm(pairs[0][1].way))
         known = np.isfinite(sigma)
         slipped = self._recent.contradiction(
@@ -365,6 +368,8 @@ class ParallaxScale:
         """Correct a calibration that the pictures clearly contradict."""
         common, corrected, there = pair
         motion = _motion(self._tracks.labels[index].pose, here.pose)
+        if _angle(motion) < FOCAL_TURN_RAD:
+            return
         certainty = self._tracks.certainty[common]
         change = focal_change(there, rays[common], certainty, motion, self._rays.focal_px)
         if self._focal.update(corrected, *change):

@@ -101,9 +101,10 @@ def test_scale_is_right_with_exact_depth(turn_rad):
 
 
 def test_scale_is_right_at_thirty_pictures_a_second():
-    right = factors(driven(along(40, step_m=0.0133), dt_s=1 / 30))
-    assert len(right) > 20
-    assert abs(np.median(right) - 1) < 0.02
+    right = factors(driven(along(50, step_m=0.0133), dt_s=1 / 30))
+    assert len(right) > 40
+    assert max(abs(each - 1) for each in right) < 0.07  # from 5 cm of way on
+    assert max(abs(each - 1) for each in right[-16:]) < 0.02  # after half a metre
 
 
 def test_a_lens_is_undistorted():
@@ -117,7 +118,8 @@ def test_covariance_is_given_and_believable():
     for fit in fits:
         ss, st_, tt = fit.covariance
         assert fit.source == 'odometry'
-        assert ss > 0 and tt > 0 and st_ * st_ <= ss * tt * (1 + 1e-9)
+        assert min(ss, tt) > 0
+        assert st_ * st_ <= ss * tt * (1 + 1e-9)
         d = SCALE / 1.5 + SHIFT
         sigma = math.sqrt(d * d * ss + 2 * d * st_ + tt)
         assert 0.005 < sigma * 1.5 < 0.3
@@ -137,7 +139,8 @@ def test_standing_is_refused_from_the_start_and_after_a_drive():
     poses = along(8)
     after = driven(poses + [poses[-1]] * 8)
     assert factors(after)
-    assert isinstance(after[-1], Refusal) and 'stands' in after[-1].reason
+    assert isinstance(after[-1], Refusal)
+    assert 'stands' in after[-1].reason
 
 
 def test_turning_on_the_spot_is_refused():
@@ -315,7 +318,8 @@ def test_a_spline_follows_what_a_line_cannot():
     assert isinstance(found, ScaleShift)
     assert len(found.curve) >= 4
     values, heights = np.array(found.curve).T
-    assert (np.diff(values) > 0).all() and (np.diff(heights) >= 0).all()
+    assert (np.diff(values) > 0).all()
+    assert (np.diff(heights) >= 0).all()
     true = (values / 100) ** (1 / 0.6)
     middle = slice(1, -1)
     assert np.abs(heights[middle] / true[middle] - 1).mean() < 0.1
@@ -358,7 +362,8 @@ def test_nothing_raises(frames, seed):
             d[:] = 3.0
         found = scale.update(stamp, grey, d, camera, by)
         if isinstance(found, ScaleShift):
-            assert found.scale > 0 and math.isfinite(found.shift)
+            assert found.scale > 0
+            assert math.isfinite(found.shift)
             assert all(map(math.isfinite, found.covariance))
         else:
             assert found.reason
