@@ -86,7 +86,7 @@ class ParallaxScale:
         self._heading = HeadingFilter()
         self._focal = FocalFilter()
         self._camera: CameraModel | None = None
-        self._slipped_s = -math.inf
+        self._doubted_s = self._slipped_s = -math.inf
         self._values: dict[str, str] = {}
         self._restart()
 
@@ -176,7 +176,11 @@ class ParallaxScale:
         self._tracks.update(small, self._expected(here))
         self._recent.add(stamp_s, small, place)
         answer = self._scale(here, d, shape)
-        if isinstance(answer, _Slipped):  # all that was seen before is as wrong
+        doubted_s = self._doubted_s
+        if isinstance(answer, _Slipped):
+            self._doubted_s = stamp_s
+        if isinstance(answer, _Slipped) and 0 <= stamp_s - doubted_s < SETTLE_S:
+            # Twice is no chance: all that was seen before is as wrong.
             self._slipped_s = stamp_s
             self._restart()
             self._path.append(here)
