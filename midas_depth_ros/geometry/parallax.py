@@ -86,7 +86,7 @@ class ParallaxScale:
         self._heading = HeadingFilter()
         self._focal = FocalFilter()
         self._camera: CameraModel | None = None
-        self._slipped_s = -math.inf
+        self._doubted_s = self._slipped_s = -math.inf
         self._values: dict[str, str] = {}
         self._restart()
 
@@ -176,7 +176,11 @@ class ParallaxScale:
         self._tracks.update(small, self._expected(here))
         self._recent.add(stamp_s, small, place)
         answer = self._scale(here, d, shape)
-        if isinstance(answer, _Slipped):  # all that was seen before is as wrong
+        doubted_s = self._doubted_s
+        if isinstance(answer, _Slipped):
+            self._doubted_s = stamp_s
+        if isinstance(answer, _Slipped) and 0 <= stamp_s - doubted_s < SETTLE_S:
+            # Twice is no chance: all that was seen before is as wrong.
             self._slipped_s = stamp_s
             self._restart()
             self._path.append(here)
@@ -453,7 +457,8 @@ def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """d at (n, 2) points, and how much it changes around them."""
     d = d.astype(np.float32, copy=False)
     around = np.ones((3, 3), np.uint8)
-    spread = cv2.dilate(d, around) - cv2.erode(d, around)
+    with np.errstate(over='ignore'):  # where nothing is known around a pixel, these are extremes
+        spread = cv2.dilate(d, around) - cv2.erode(d, around)
     return at_points(d, points), at_points(spread, points)
 
 
