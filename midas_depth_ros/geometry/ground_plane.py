@@ -59,8 +59,11 @@ BEYOND, MAX_BEYOND, MAX_BEYOND_ABOVE = 0.08, 0.05, 0.25
 # How uncertain depth may be because of smooth errors, like a network's: its standard deviation as a
 # share, at the worst of these distances that is not nearer than any floor in view. Their reach, a
 # standard deviation, in cells; averaged over this many cells nothing else is left of the residual.
-MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.05, 0.04
+MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.045, 0.04
 UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
+# What is off by more than the tolerance does not count as floor: a normal distribution with this
+# residual, in tolerances, was by so much wider before.
+CUT_OFF = ((0.0, 0.4, 0.45, 0.5, 0.52, 0.54), (1.0, 1.07, 1.16, 1.38, 1.55, 1.86))
 SMOOTH_REACH, SMOOTH_OVER = 8.0, 4
 MIN_HORIZON = 0.04  # above the horizon: a plane that fills the picture may be a ramp or a wall
 
@@ -138,10 +141,11 @@ def _check_evenness(cells: GroundCells, line: GroundLine) -> None:
     is_open = line.share >= OPEN_SHARE and uncertain <= MAX_UNCERTAIN_OPEN
     if residual > (MAX_RESIDUAL_OPEN if is_open else MAX_RESIDUAL):
         raise NoFloor('what is below the horizon is too uneven for a floor')
-    if uncertain > MAX_UNCERTAIN:
+    uncertain *= float(np.interp(residual, *CUT_OFF))
+    if uncertain > MAX_UNCERTAIN and not is_open:
         raise NoFloor(
             f'the floor is uneven over long stretches: distances would be uncertain by '
-            f'{uncertain:.0%} or more'
+            f'{uncertain:.0%} or more (1 sigma)'
         )
 
 
@@ -182,14 +186,18 @@ def _correlated(values: np.ndarray) -> np.ndarray:
 
 
 def _smooth_residual(line: GroundLine) -> float:
-    """The deviation of the floor's cells averaged over their neighbours, in tolerances."""
+    """The deviation of the floor's cells averaged over their neighbours, in tolerances, beyond what
+    errors leave that are different in every cell.
+    """
     window = SMOOTH_OVER, SMOOTH_OVER
     share = cv2.blur(line.on_floor.astype(np.float32), window)
     mean = cv2.blur(np.where(line.on_floor, line.off, 0.0).astype(np.float32), window)
     enough = line.on_floor & (share > 0.3)
     if not enough.any():
         return 1.0
-    return float(np.sqrt(np.mean((mean[enough] / share[enough]) ** 2)))
+    smoothed = float(np.mean((mean[enough] / share[enough]) ** 2))
+    left = float(np.mean(line.off[enough] ** 2) * np.mean(1 / share[enough])) / SMOOTH_OVER**2
+    return math.sqrt(max(smoothed - left, 0.0))
 
 
 def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> None:
