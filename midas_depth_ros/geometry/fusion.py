@@ -38,9 +38,6 @@ WITH_TREND = 1.15  # deviation of noise without its trend, by its own
 TREND_SHARE = 0.5  # of the newest frame in how a pixel differs from its past, over frames
 NEARER_GATE = 0.67  # of the gate, for what comes nearer: that is what a robot must see at once
 TREND_GATE = 0.5  # and how large it may be, as a share of fusion.gate
-# All of a frame starts anew where its 1/Z is larger than expected by more than this share in the
-# middle, over frames; at least by this share of the noise.
-COMMON, COMMON_SHARE = 0.015, 0.75
 UNLIKE = 20  # grey levels: by more, what is seen in two pictures is not the same
 SAMPLED = 4  # step between the pixels by which a whole frame is compared with its past
 MIN_SAMPLES = 100
@@ -85,7 +82,7 @@ class DepthFusion:
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
         self._past: _Past | None = None
-        self._noise, self._common = FIRST_NOISE, 0.0
+        self._noise = FIRST_NOISE
         self._count(None, None, 'none: no frame before')
 
     def use(self, options: FusionOptions) -> None:
@@ -128,7 +125,7 @@ class DepthFusion:
         predicted: list[Array] | None = None
         layers: tuple[Array, ...]
         if past is None:
-            self._noise, self._common = FIRST_NOISE, 0.0
+            self._noise = FIRST_NOISE
         else:
             predicted, reason = self._predicted(past, inverse, grey, grid, pose)
         own = np.float32(NOISE) * np.abs(inverse)
@@ -210,9 +207,7 @@ class DepthFusion:
         in_noise = off / np.sqrt(total)
         # (comparisons with NaN are False: what has no past or no depth is not kept)
         comparable = (inverse > 0) & (np.abs(in_noise) < np.inf)
-        with np.errstate(divide='ignore', invalid='ignore'):
-            change = off / expected
-        noise, nearer_than_moved = self._learned(in_noise, trend, change, comparable)
+        noise = self._learned(in_noise, trend, comparable)
         trend *= np.float32(1 - TREND_SHARE)
         trend += in_noise * np.float32(TREND_SHARE)
         reach = np.float32(self.options.gate)
@@ -220,8 +215,6 @@ class DepthFusion:
         kept = comparable & (in_noise > farther) & (in_noise < nearer)
         kept &= np.abs(off) < np.float32(MAX_CHANGE) * expected
         kept &= np.abs(trend) < np.float32(TREND_GATE * noise) * reach
-        if nearer_than_moved:
-            kept[:] = False
         rest = np.where(kept, own / total, np.float32(0))  # what the past counts
         off[~kept] = 0
         deviation[~kept] = 0
@@ -241,29 +234,23 @@ class DepthFusion:
         trend[~kept] = 0
         return (inverse - rest, np.sqrt(mean, out=mean), own, trend), kept
 
-    def _learned(
-        self, in_noise: Array, trend: Array, change: Array, comparable: np.ndarray
-    ) -> tuple[float, bool]:
-        """The noise between frames, in deviations, and whether all comes nearer than it should.
+    def _learned(self, in_noise: Array, trend: Array, comparable: np.ndarray) -> float:
+        """The noise between frames, in deviations, given their differences (h, w) and the trend.
 
-        So it is where the motion is not what the odometry says: a wall must not lag for that.
+        What lasts over frames is no noise: it comes nearer otherwise than the motion says, and must
+        not hide in it.
         """
         s = slice(None, None, SAMPLED)
         among = comparable[s, s]
-        if np.count_nonzero(among) < MIN_SAMPLES:
-            return self._noise, False
-        self._common += TREND_SHARE * (float(np.median(change[s, s][among])) - self._common)
-        # What lasts over frames is no noise: the trend, which is taken away, adds a little of it.
         values = np.abs(in_noise[s, s][among] - trend[s, s][among]) * np.float32(1 / WITH_TREND)
+        if values.size < MIN_SAMPLES:
+            return self._noise
         place = int(TAIL * values.size)
         noise = float(np.partition(values, place)[place]) / PER_TAIL
         # More than the usual noise, by so much, is a change of what is seen, not noise.
         noise = max(min(noise, MOST_NOISE, NOISE_RISE * self._noise), LEAST_NOISE)
         self._noise += NOISE_SHARE * (noise - self._noise)
-        nearer = self._common > max(COMMON, COMMON_SHARE * NOISE * noise)
-        if nearer:
-            self._common = 0.0
-        return noise, nearer
+        return noise
 
 
 def _check(inverse: np.ndarray, sigma: np.ndarray, grey: np.ndarray, grid: Grid | None) -> None:
