@@ -546,7 +546,7 @@ NOISE = 0.03
 def lag_table() -> str:
     """Return how far the fused depth lags: of a wall that a robot drives at, and of a mover."""
     wall = 'wall at 1 m/s and 5 Hz: largest lag, in frames'
-    box = 'box crosses: farther than the frame alone, at most'
+    box = 'box crosses: farther than in the frame alone, median of the box'
     rows = [('motion by', wall, box, 'its old place is free after')]
     for motion in ('odometry', 'pictures', 'nothing (no texture)'):
         rows.append((motion, f'{_wall_lag(motion):.2f}', *_crossing(motion)))

@@ -150,7 +150,8 @@ TEXTURE = 4.0  # grey levels per pixel, at least, where the flow is to tell some
 AGREE_PX = 1.0  # how closely the flow forward must lead back to where the flow backward began
 APART_PX = 3.0  # what the flow takes farther away than the motion of all moves by itself
 MOTION_ROUNDS = 3
-CELL_PX, LEAST_CORNER, MIN_CORNERS = 16, 2e-4, 20
+CELL_PX = 8  # of the picture at half of the size, with a corner in each
+LEAST_CORNER, MIN_CORNERS = 2e-4, 20
 LEAST_RESIDUAL_PX = 0.1
 # Of the flow from the motion, robust: so much, or this share of how far the picture has moved, as
 # depth is off by shares.
@@ -186,7 +187,8 @@ class PictureMotion:
         if guess is not None:
             # The other picture as it would be seen from here, if the guess were right.
             pixels, _ = rays.places(np.maximum(inverse, 0), guess)
-            moved_px = _size(pixels - rays.pixels)
+            s = slice(None, None, SAMPLED)
+            moved_px = _size(pixels[:, s, s] - rays.pixels[:, s, s])
             brought = cv2.remap(there, pixels[0], pixels[1], cv2.INTER_LINEAR)
             known = _within(pixels)
             there = np.where(known, brought, here)
@@ -196,7 +198,7 @@ class PictureMotion:
         guess_px, checked = moved_px, not self._guess.sure
         while isinstance(found, Refusal):
             flow = self._flow(here, there, known, rays, checked)
-            moved_px = guess_px + _size(flow)
+            moved_px = guess_px + _size(flow[:, ::2, ::2])
             found = _motion(inverse[EVERY], flow, textured, rays, moved_px)
             if isinstance(found, Refusal) and checked:
                 return found
@@ -271,23 +273,26 @@ class PictureMotion:
 
 
 def _corners(grey: Picture, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the strongest corner in each cell of a picture."""
-    strength = cv2.cornerMinEigenVal(grey, 3)
-    np.copyto(strength, np.float32(0), where=~among)
-    down, across = grey.shape[0] // CELL_PX, grey.shape[1] // CELL_PX
+    """Rows and columns of the strongest corner in each cell of a picture.
+
+    Sought at half of the size: they need not be corners to the pixel.
+    """
+    size = grey.shape[1] // 2, grey.shape[0] // 2
+    strength = cv2.cornerMinEigenVal(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), 3)
+    np.copyto(strength, np.float32(0), where=~among[EVERY][: size[1], : size[0]])
+    down, across = size[1] // CELL_PX, size[0] // CELL_PX
     cells = strength[: down * CELL_PX, : across * CELL_PX].reshape(down, CELL_PX, across, CELL_PX)
     cells = cells.swapaxes(1, 2).reshape(down * across, -1)
     best = cells.argmax(axis=1)
     cell = np.nonzero(cells[np.arange(len(best)), best] > LEAST_CORNER)[0]
     within = best[cell]
     rows = cell // across * CELL_PX + within // CELL_PX
-    return rows, cell % across * CELL_PX + within % CELL_PX
+    return 2 * rows, 2 * (cell % across * CELL_PX + within % CELL_PX)
 
 
 def _size(moved: Array) -> float:
     """How far a picture has moved, in pixels, given (2, h, w) of its pixels; 0 if unknown."""
-    s = slice(None, None, SAMPLED)
-    size = np.hypot(moved[0][s, s], moved[1][s, s])
+    size = np.hypot(moved[0], moved[1])
     size = size[size < abs(OUTSIDE) / 2]
     return float(np.median(size)) if size.size else 0.0
 

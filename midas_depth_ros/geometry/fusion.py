@@ -34,6 +34,7 @@ LEAST_NOISE, MOST_NOISE, FIRST_NOISE = 0.2, 2.0, 0.5
 NOISE_RISE = 1.5  # how much it may rise from one frame to the next
 NOISE_SHARE = 0.5  # of the newest frame in the noise that is expected
 MAX_CHANGE = 0.3  # what differs from its past by more than this share of 1/Z always starts anew
+WITH_TREND = 1.15  # deviation of noise without its trend, by its own
 TREND_SHARE = 0.5  # of the newest frame in how a pixel differs from its past, over frames
 NEARER_GATE = 0.67  # of the gate, for what comes nearer: that is what a robot must see at once
 TREND_GATE = 0.5  # and how large it may be, as a share of fusion.gate
@@ -203,19 +204,17 @@ class DepthFusion:
         own *= own
         total = variance + own
         off = inverse - expected
-        in_noise = np.abs(off)
-        in_noise /= np.sqrt(total)
+        in_noise = off / np.sqrt(total)
         # (comparisons with NaN are False: what has no past or no depth is not kept)
-        comparable = (inverse > 0) & (in_noise >= 0)
-        noise = self._learned(in_noise[::SAMPLED, ::SAMPLED][comparable[::SAMPLED, ::SAMPLED]])
+        comparable = (inverse > 0) & (np.abs(in_noise) < np.inf)
+        noise = self._learned(in_noise, trend, comparable)
         trend *= np.float32(1 - TREND_SHARE)
-        trend += np.copysign(in_noise, off) * np.float32(TREND_SHARE / noise)
+        trend += in_noise * np.float32(TREND_SHARE)
         reach = np.float32(self.options.gate)
         farther, nearer = -reach * np.float32(noise), reach * np.float32(noise * NEARER_GATE)
-        in_noise = np.copysign(in_noise, off, out=in_noise)
         kept = comparable & (in_noise > farther) & (in_noise < nearer)
         kept &= np.abs(off) < np.float32(MAX_CHANGE) * expected
-        kept &= np.abs(trend) < np.float32(TREND_GATE) * reach
+        kept &= np.abs(trend) < np.float32(TREND_GATE * noise) * reach
         rest = np.where(kept, own / total, np.float32(0))  # what the past counts
         off[~kept] = 0
         deviation[~kept] = 0
@@ -235,13 +234,20 @@ class DepthFusion:
         trend[~kept] = 0
         return (inverse - rest, np.sqrt(mean, out=mean), own, trend), kept
 
-    def _learned(self, in_noise: Array) -> float:
-        """The noise between frames, in deviations, given their differences (n,)."""
-        if in_noise.size < MIN_SAMPLES:
+    def _learned(self, in_noise: Array, trend: Array, comparable: np.ndarray) -> float:
+        """The noise between frames, in deviations, given their differences (h, w) and the trend.
+
+        What lasts over frames is no noise: it comes nearer otherwise than the motion says, and must
+        not hide in it.
+        """
+        s = slice(None, None, SAMPLED)
+        among = comparable[s, s]
+        values = np.abs(in_noise[s, s][among] - trend[s, s][among]) * np.float32(1 / WITH_TREND)
+        if values.size < MIN_SAMPLES:
             return self._noise
-        place = int(TAIL * in_noise.size)
-        noise = float(np.partition(in_noise, place)[place]) / PER_TAIL
-        # More than twice the usual noise is a change of what is seen, not noise.
+        place = int(TAIL * values.size)
+        noise = float(np.partition(values, place)[place]) / PER_TAIL
+        # More than the usual noise, by so much, is a change of what is seen, not noise.
         noise = max(min(noise, MOST_NOISE, NOISE_RISE * self._noise), LEAST_NOISE)
         self._noise += NOISE_SHARE * (noise - self._noise)
         return noise

@@ -177,6 +177,25 @@ def test_what_comes_nearer_by_itself_lags_about_a_frame():
         assert lag_m < 0.3 if step else lag_m < 0.05
 
 
+@pytest.mark.parametrize('noise', [0.0, NOISE])
+@pytest.mark.parametrize('step_m', [0.1, 0.2])
+def test_odometry_that_wrongly_says_it_stands_does_not_hide_a_wall(noise, step_m):
+    film = Filmed(noise=noise)
+    for _ in range(5):
+        film.add(standing(0.3))
+    worst_m = 0.0
+    for step in range(round(3.5 / step_m)):
+        true, grey = seen(standing(0.3 + step_m * step))
+        alone = true * (1 + np.float32(noise) * film.rng.standard_normal(true.shape, np.float32))
+        film.time_s += PERIOD_S
+        fused, _ = film.fusion.update(
+            film.time_s, alone, 0.1 * true, grey, GRID, matrix(standing(0.3))
+        )
+        wall = np.s_[60:90, 100:156]
+        worst_m = max(worst_m, 1 / float(np.median(fused[wall])) - 1 / float(np.median(true[wall])))
+    assert worst_m < 0.2
+
+
 # --- What it is for.
 
 
