@@ -13,6 +13,7 @@ Over DDS `--parallel` robots drive at a time, each in processes and a ROS domain
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
@@ -216,11 +217,10 @@ def scale_row(plan: DrivePlan, found: dict[str, Any], command: str) -> str:
     """Return one row of the other tables."""
     helped = found['times_by_hand'] is not None
     frames, given = found['frames'], found['frames_with_metres']
-    blind = found['falls_without_avoidance']
     cells = [
         f'`{command}`',
         f'**{found["collisions"]}** of {plan.worlds}',
-        f'**{found["falls"]}** of {plan.worlds}' + ('' if blind is None else f' (blind {blind})'),
+        falls(plan, found),
         f'{found["distance_m"]:.0f} m',
         f'{found["min_clearance_m"]:.2f} m',
         f'{found["stops"]}',
@@ -230,6 +230,22 @@ def scale_row(plan: DrivePlan, found: dict[str, Any], command: str) -> str:
         f'{found["frames_far_off"]} ({found["frames_far_off"] / given:.1%})' if given else '-',
     ]
     return f'| {" | ".join(cells)} |'
+
+
+def falls(plan: DrivePlan, found: dict[str, Any]) -> str:
+    """Return falls and, on uneven ground, in which kinds of worlds they were."""
+    text = f'**{found["falls"]}** of {plan.worlds}'
+    if plan.worlds_are != 'uneven':
+        return text
+    kinds = {seed: WORLDS['uneven'](seed).kind for seed in plan.seeds}
+    fell = collections.Counter(kinds[seed] for seed in found['fell'])
+    of_kind = [
+        f'{kind} {fell[kind]} of {count}'
+        for kind, count in sorted(collections.Counter(kinds.values()).items())
+    ]
+    blind = found['falls_without_avoidance']
+    of_blind = [] if blind is None else [f'blind {blind} of {plan.worlds}']
+    return f'{text} ({"; ".join([*of_kind, *of_blind])})'
 
 
 PLANS = {'depth': plans, 'scale': scale_plans, 'ground': ground_plans, 'over_dds': over_dds_plans}

@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -43,6 +44,7 @@ from midas_depth_ros.geometry.flow import PictureMotion, Rays, sampled
 from midas_depth_ros.images import judge_picture
 from midas_depth_ros.images.message_bytes import grey_of
 from midas_depth_ros.lab.drive.in_process import (
+    Infer,
     LoopOptions,
     PerfectSensor,
     PlainScan,
@@ -50,6 +52,7 @@ from midas_depth_ros.lab.drive.in_process import (
     ScanBeams,
     drive,
 )
+from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.options.metric import FusionOptions, MetricOptions, ObstacleOptions
 from midas_depth_ros.sim import (
     Box,
@@ -102,7 +105,7 @@ def pose_matrix(pose: Pose) -> np.ndarray:
 class Recorder:
     """A sensor that never errs, and records what the camera sees meanwhile."""
 
-    def __init__(self, seed: int, camera: CameraModel, recording: Recording, infer) -> None:
+    def __init__(self, seed: int, camera: CameraModel, recording: Recording, infer: Infer) -> None:
         self._perfect = PerfectSensor(ScanBeams(-1.5, 1.5, 0.02, 0.05, 6.0))
         self._rng = np.random.default_rng([seed, 9])
         self._camera, self._recording, self._infer = camera, recording, infer
@@ -122,7 +125,7 @@ class Recorder:
         return self._perfect.sense(robot)
 
 
-def driven(seed: int, seconds: float, infer) -> Recording:
+def driven(seed: int, seconds: float, infer: Infer) -> Recording:
     """Return what a robot sees that drives through a furnished world."""
     camera = CameraModel.from_field_of_view(*PICTURE, FOV_RAD)
     robot = RobotModel()
@@ -164,7 +167,8 @@ def matched_points(greys: list[np.ndarray], shrink: float) -> list[Points | None
 
     SIFT features that are each other's best match, and agree on one epipolar geometry.
     """
-    sift, matcher = cv2.SIFT_create(800), cv2.BFMatcher()
+    make_sift = cv2.SIFT_create  # type: ignore[attr-defined]
+    sift, matcher = make_sift(800), cv2.BFMatcher()
     features = [sift.detectAndCompute(grey, None) for grey in greys]
 
     def best(one: np.ndarray, other: np.ndarray) -> dict[int, int]:
@@ -179,9 +183,9 @@ def matched_points(greys: list[np.ndarray], shrink: float) -> list[Points | None
         both = [(a, b) for a, b in best(here, there).items() if back.get(b) == a]
         if len(both) < 12:
             return {}
-        ends = [np.float32([keys[pair[side]].pt for pair in both])
+        ends = [np.array([keys[pair[side]].pt for pair in both], np.float32)
                 for side, keys in enumerate((corners, corners_there))]  # fmt: skip
-        _, good = cv2.findFundamentalMat(*ends, cv2.FM_RANSAC, 1.5, 0.99)
+        _, good = cv2.findFundamentalMat(ends[0], ends[1], cv2.FM_RANSAC, 1.5, 0.99)
         return (
             {}
             if good is None
@@ -198,7 +202,7 @@ def matched_points(greys: list[np.ndarray], shrink: float) -> list[Points | None
         keys = [[features[middle - 1][0][before[i]].pt for i in indices],
                 [features[middle][0][i].pt for i in indices],
                 [features[middle + 1][0][after[i]].pt for i in indices]]  # fmt: skip
-        ends = [((np.float32(each) + 0.5) / shrink - 0.5).astype(np.float32) for each in keys]
+        ends = [((np.array(each) + 0.5) / shrink - 0.5).astype(np.float32) for each in keys]
         made.append((ends[0], ends[1], ends[2]))
     return made
 
@@ -242,7 +246,7 @@ def flicker(
         if three is None or any(f is None for f in frames) or to_before is None or to_here is None:
             continue
         at = [each.T.reshape(2, 1, -1).astype(np.float32) for each in three]
-        values = [sampled(f, pixels) for f, pixels in zip(frames, at, strict=True)]
+        values = [sampled(f, pixels) for f, pixels in zip(frames, at, strict=True) if f is not None]
         values[0] = brought(values[0], at[0], rays, to_before)
         values[2] = brought(values[2], at[2], rays, np.linalg.inv(to_here))
         with np.errstate(invalid='ignore', divide='ignore'):
@@ -276,13 +280,13 @@ def in_metres(recording: Recording, fit: Fit, motion: str) -> Frames:
     metric, made = MetricDepth(), Frames()
     timed, update = [0.0], metric.fusion.update
 
-    def timed_update(*frame):
+    def timed_update(*frame: Any) -> Any:
         began = time.thread_time()
         result = update(*frame)
         timed[0] = time.thread_time() - began
         return result
 
-    metric.fusion.update = timed_update  # type: ignore[method-assign]
+    metric.fusion.update = timed_update  # type: ignore[method-assign, assignment]
     for index, d in enumerate(recording.d):
         pose = recording.poses[index] if motion == 'odometry' else None
         frame = metric.update(
@@ -299,8 +303,14 @@ def in_metres(recording: Recording, fit: Fit, motion: str) -> Frames:
     return made
 
 
+def fixed(scale: ScaleShift) -> Fit:
+    return lambda index: scale
+
+
 def by_floor(recording: Recording) -> Fit:
-    fits = [fit_ground_plane(d, recording.grid, recording.mount) for d in recording.d]
+    mount = recording.mount
+    assert mount is not None
+    fits = [fit_ground_plane(d, recording.grid, mount) for d in recording.d]
     return lambda index: fits[index]
 
 
@@ -323,6 +333,8 @@ def by_points(recording: Recording, seed: int) -> Fit:
 
 def judged(recording: Recording, frames: Frames) -> tuple[list[float], list[float], list[float]]:
     """Per frame: median |Z'/Z - 1|, log of the median Z'/Z, error of the nearest obstacle."""
+    mount = recording.mount
+    assert mount is not None
     errors, scales, nearest = [], [], []
     for true, inverse, found in zip(recording.true, frames.inverse, frames.nearest_m, strict=True):
         if inverse is None:
@@ -333,7 +345,7 @@ def judged(recording: Recording, frames: Frames) -> tuple[list[float], list[floa
         scales.append(float(np.log(np.median(ratio))))
         with np.errstate(divide='ignore'):
             exact = find_obstacles(
-                (1 / true).astype(np.float32), recording.grid, recording.mount, ObstacleOptions()
+                (1 / true).astype(np.float32), recording.grid, mount, ObstacleOptions()
             ).nearest_range_m
         if 0.3 < exact < 4.0:
             nearest.append(min(abs(found / exact - 1), 1.0))
@@ -375,7 +387,7 @@ MOTIONS = ('none', 'odometry', 'pictures')
 SOURCES = ('reference points', 'floor')
 
 
-def rendered_tables(seeds: tuple[int, ...], seconds: float, infer) -> tuple[str, Sums, Sums]:
+def rendered_tables(seeds: tuple[int, ...], seconds: float, infer: Infer) -> tuple[str, Sums, Sums]:
     """Return the table of the rendered drives, and the figures by odometry and by pictures."""
     sums = {(source, motion): Sums() for source in SOURCES for motion in MOTIONS}
     for seed in tqdm(seeds, desc='drives', disable=None):
@@ -434,7 +446,7 @@ def _add(
     sums.frames += len(errors)
 
 
-def sequence(name: str, infer) -> tuple[Recording, list[np.ndarray]]:
+def sequence(name: str, infer: Infer) -> tuple[Recording, list[np.ndarray]]:
     """Return a sequence of real pictures, and the grey pictures in their own size."""
     folder = DATA / name
     camera, poses = None, None
@@ -480,7 +492,7 @@ def _pose_of(row: np.ndarray) -> np.ndarray:
 SEQUENCES = ('rtabmap_corridor', 'hololens_indoor', 'redkitchen_a')
 
 
-def real_table(infer) -> str:
+def real_table(infer: Infer) -> str:
     """Return the table of the real sequences, whose scale is one for all of their frames."""
     rows = [('sequence', 'motion by', 'points', 'flicker', 'fused', 'ratio', 'after alignment',
              'pictures whose motion was found', 'share fused')]  # fmt: skip
@@ -492,13 +504,13 @@ def real_table(infer) -> str:
         points = matched_points(greys, greys[0].shape[1] / recording.d[0].shape[1])
         # One scale for the whole sequence: a median Z of about 2 m.
         scale = ScaleShift(0.5 / float(np.median(recording.d[0])), 0.0)
-        alone = in_metres(recording, lambda index, fixed=scale: fixed, 'none')
+        alone = in_metres(recording, fixed(scale), 'none')
         steps = _steps_of(recording, alone, rays)
         usual = flicker(alone.inverse, points, steps, rays)
         for motion in MOTIONS[1:]:
             if motion == 'odometry' and not recording.poses:
                 continue
-            frames = in_metres(recording, lambda index, fixed=scale: fixed, motion)
+            frames = in_metres(recording, fixed(scale), motion)
             found = flicker(frames.inverse, points, steps, rays)
             known = sum(each in ('odometry', 'flow') for each in frames.motions)
             rows.append((
@@ -551,7 +563,7 @@ class _Hall:
         self.metric = MetricDepth()
         self.options = MetricOptions(fusion=FusionOptions(enabled=True))
 
-    def see(self, x_m: float, *solids) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def see(self, x_m: float, *solids: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return 1/Z fused, of the frame alone, and true."""
         pose = Pose(x_m, 0.0, 0.3, 0.0, 0.1)
         hall = Scene(room=Room(-2.0, 5.0, -2.0, 2.0, walls=WALL, ends=WALL), solids=solids)
@@ -616,6 +628,7 @@ def time_table(odometry: Sums, pictures: Sums) -> str:
 def main(drives: int, seconds: float, path: Path | None) -> None:
     """Print the tables, or write them between their marks in a Markdown file."""
     cv2.setNumThreads(1)
+    keep_freed_memory()  # as the node does
     infer = load_estimator('embedded').infer
     driven_text, odometry, pictures = rendered_tables(SEEDS[:drives], seconds, infer)
     parts = {

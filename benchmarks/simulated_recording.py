@@ -43,6 +43,7 @@ from midas_depth_ros.nodes.bag.pipeline import OfflinePublisher
 from midas_depth_ros.nodes.bag.writer import FILE_NAME, bag_writer
 from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.nodes.sources.synthetic_camera import odometry_message
+from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.stream import RobotSettings
 from midas_depth_ros.sim import WORLDS, DrivenRobot, World
 from midas_depth_ros.sim.robot.robot import Disturbance, noisy, packed, robot_of
@@ -69,7 +70,7 @@ class Recording:
     seconds: float = 40.0
     seed: int = 1
     world: str = 'furnished'
-    rate_hz: float = 5.0
+    rate_hz: float = DepthNodeSettings.max_rate
     speed_m_s: float = 0.4
     exact: bool = False
     noise: float = 0.0

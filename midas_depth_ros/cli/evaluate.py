@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from midas_depth_ros.cli.bag import NODE, complete_parameter
-from midas_depth_ros.cli.options import NumberRange, in_radians, radians_of
+from midas_depth_ros.cli.options import NumberRange, in_radians, like, radians_of
 from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.lab.output import CommandError, check_target, write_atomically
 from midas_depth_ros.options.avoidance import AvoidanceSettings
-from midas_depth_ros.options.declarations import specs_for_names
+from midas_depth_ros.options.declarations import bounds_of, specs_for_names
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import ParameterFault, read_values, settings_from
 from midas_depth_ros.options.metric import SCALE_SOURCES
@@ -44,25 +44,37 @@ are compared), 2 wrong usage, 128 plus the number of the signal that stopped it.
 """
 
 
-def place_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> Any:
-    """Return the place of --truth-at: a tuple of numbers, 'camera', or None."""
+ANGLES_FROM = 3  # in X,Y,Z,YAW,PITCH
+
+
+def place_option(
+    ctx: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[float, ...] | str | None:
+    """Return the numbers of --truth-at, 'camera', or None. Raises BadParameter."""
     if text is None or text.strip() == 'camera':
-        return None if text is None else 'camera'
+        return text and text.strip()
     parts = text.split(',')
-    numbers = [radians_of(part) if index > 2 else None for index, part in enumerate(parts)]
     try:
-        numbers = [
-            float(part) if number is None else number
-            for number, part in zip(numbers, parts, strict=True)
-        ]
+        numbers = tuple(_number(part, index >= ANGLES_FROM) for index, part in enumerate(parts))
     except ValueError:
-        numbers = []
-    if not 3 <= len(numbers) <= 5 or not all(map(math.isfinite, numbers)):  # type: ignore[arg-type]
+        numbers = ()
+    if not ANGLES_FROM <= len(numbers) <= ANGLES_FROM + 2 or not all(map(math.isfinite, numbers)):
         raise click.BadParameter(
             f'{text!r} is not a place: write X,Y,Z[,YAW[,PITCH]] in metres and radians (or 10deg), '
             'or camera'
         )
-    return tuple(numbers)
+    return numbers
+
+
+def _number(text: str, is_angle: bool) -> float:
+    radians = radians_of(text.strip()) if is_angle else None
+    return float(text) if radians is None else radians
+
+
+def number(name: str, settings_class: type) -> dict[str, Any]:
+    """Return type and default of an option for a parameter; NaN is refused."""
+    kind = NumberRange(*bounds_of(settings_class, name))
+    return like(name, settings_class) | {'type': kind}
 
 
 @click.command(name='evaluate', help=HELP, context_settings={'show_default': True})
@@ -128,8 +140,7 @@ def place_option(ctx: click.Context, parameter: click.Parameter, text: str | Non
 )
 @click.option(
     '--rate',
-    type=NumberRange(0.0, 1000.0),
-    default=None,
+    **number('max_rate', DepthNodeSettings) | {'default': None},
     show_default='max_rate',
     help='Process at most this many frames per second, as a node would; 0 = all.',
 )
@@ -143,21 +154,25 @@ def place_option(ctx: click.Context, parameter: click.Parameter, text: str | Non
 )
 @click.option(
     '--stopping-distance',
-    type=NumberRange(0.01, 20.0),
-    default=AvoidanceSettings.stop_distance,
+    **number('stop_distance', AvoidanceSettings),
     help='How far before things, from the lens, the robot is to stop, in metres.',
 )
 @click.option(
     '--deceleration',
-    type=NumberRange(0.05, 100.0),
-    default=AvoidanceSettings.stop_deceleration,
+    **number('stop_deceleration', AvoidanceSettings),
     help='Deceleration of the robot in m/s^2.',
 )
 @click.option(
     '--reaction-time',
-    type=NumberRange(0.0, 5.0),
-    default=AvoidanceSettings.reaction_time,
+    **number('reaction_time', AvoidanceSettings),
     help='Delay from a command to the braking of the wheels, in seconds.',
+)
+@click.option(
+    '--latency',
+    type=NumberRange(0.0, 10.0),
+    default=None,
+    show_default='as measured here',
+    help='From a picture to what is said of it, in seconds, on the robot.',
 )
 @click.pass_context
 def evaluate(ctx: click.Context, /, **given: Any) -> None:
@@ -193,6 +208,7 @@ def evaluate(ctx: click.Context, /, **given: Any) -> None:
         stopping_distance_m=given['stopping_distance'],
         deceleration_m_s2=given['deceleration'],
         reaction_s=given['reaction_time'],
+        latency_s=given['latency'],
     )
     if page is not None:
         check_library()  # before minutes of work

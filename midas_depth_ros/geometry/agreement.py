@@ -89,7 +89,7 @@ class Difference:
 class Pair:
     """What two sources have said of each other in the last frames.
 
-    `contradicts`: whether the median of them says that one of both is wrong.
+    `contradicts`: whether the last ones, by themselves or in the median, say that one is wrong.
     """
 
     def __init__(self, first: str, second: str) -> None:
@@ -99,6 +99,7 @@ class Pair:
         self.words = ''  # the last contradiction
         self.found_s = -math.inf  # and when it was found,
         self.found_at: np.ndarray | None = None  # and from where
+        self._in_a_row = 0  # contradictions up to now
         self._last: collections.deque[tuple[float, Difference]] = collections.deque(
             maxlen=REMEMBERED
         )
@@ -115,8 +116,10 @@ class Pair:
         most = math.inf if found.unsure else MOST
         differs = abs(lasting) > _within(DEVIATIONS * share, LEAST, most)
         self.ratio = math.exp(lasting)
-        self.contradicts = differs and len(self._last) >= LEAST_TO_HOLD
-        if found.agrees and not differs:
+        agrees = found.agrees and not differs
+        self._in_a_row = 0 if agrees else self._in_a_row + 1
+        self.contradicts = self._in_a_row >= LEAST_TO_HOLD
+        if agrees:
             return True
         self.words = self._sentence(found)
         self.found_s, self.found_at = stamp_s, pose

@@ -11,12 +11,13 @@ import math
 
 import numpy as np
 
+from midas_depth_ros.geometry.curve import Curve, monotone_curve
 from midas_depth_ros.geometry.fitting import robust_deviation, tukey_votes
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MIN_ANCHORS = 12
 MIN_SHARE = 0.5  # of the weight that must agree with one line
-PAIRS = 256  # hypotheses
+PAIRS = 160  # hypotheses
 # By which share of 1/Z a network is off: at first, and limits of what is found.
 NETWORK, NETWORK_LEAST, NETWORK_MOST = 0.12, 0.06, 0.25
 FAR_SHARE = 0.15  # of the median 1/Z: what is farther is no more exact than that
@@ -64,7 +65,7 @@ def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal
     if start is None:
         return Refusal('no two corners agree that nearer is larger')
     scale, shift, network = *start, NETWORK
-    patches = np.count_nonzero(np.bincount(_patches(anchors)))
+    patches = int(np.count_nonzero(np.bincount(_patches(anchors))))
     for _ in range(REFITS):
         off, tolerance = _off(anchors, scale, shift, network, level)
         votes = tukey_votes(off, REACH) * (np.abs(off) < REACH)
@@ -75,7 +76,7 @@ def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal
             return Refusal('the scale that fits the corners is not positive: nearer is not larger')
         scale, shift = line
         network = max(_network(anchors, scale, shift, network, level), NETWORK_LEAST)
-    return _judged(anchors, emphasis, (scale, shift), network, level)
+    return _judged(anchors, emphasis, (scale, shift), network, level, shape)
 
 
 def _part(anchors: Anchors) -> np.ndarray:
@@ -183,7 +184,12 @@ def _best_hypothesis(
 
 
 def _judged(
-    anchors: Anchors, emphasis: np.ndarray, line: tuple[float, float], network: float, level: float
+    anchors: Anchors,
+    emphasis: np.ndarray,
+    line: tuple[float, float],
+    network: float,
+    level: float,
+    shape: str,
 ) -> ScaleShift | Refusal:
     scale, shift = line
     off, tolerance = _off(anchors, scale, shift, network, level)
@@ -224,6 +230,10 @@ def _judged(
     covariance = (of_scale, -centre * of_scale, of_middle + centre * centre * of_scale)
     error = anchors.inverse - scale * anchors.d - shift
     residual = float(np.sqrt(weight @ error**2 / weight.sum()))
+    curve: Curve = ()
+    if shape == 'spline':
+        curve = monotone_curve(anchors.d, anchors.inverse, weight, scale, shift)
     return ScaleShift(
-        scale, shift, 'odometry', share, residual, int(near.sum()), covariance=covariance
-    )
+        scale, shift, 'odometry', share, residual, int(near.sum()), covariance=covariance,
+        curve=curve,
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +29,18 @@ LEAST, MOST = 0.04, 0.3  # limits of their deviation from the line, as a share o
 ALIKE, CHANGE, CHANGE_ALWAYS = 0.03, 0.05, 0.005
 GATE = 3.0  # deviations beyond which the new fit is used alone
 PROBES = (0.25, 0.75)  # quantiles of d at which scales are compared
+
+
+class Places(Protocol):
+    """What `CarriedScale` needs of a camera; places in shares of the picture, (n, 2)."""
+
+    def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return places all over the picture and their rays (n, 3)."""
+        ...
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Return where points (n, 3) of the optical frame are seen."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,19 +63,19 @@ class CarriedScale:
         self._past: _Past | None = None
 
     def averaged(
-        self, fit: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: _Camera
+        self, fit: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: Places
     ) -> ScaleShift:
         """Return the average of this frame's fit and what was fitted before, and keep it.
 
         d: (h, w) relative inverse depth. pose: (4, 4), of the camera in a fixed frame. camera:
         `at` and `project`, in shares of the picture.
         """
-        before = self._past and self._carried(self._past, d, pose, camera)
+        before = None if self._past is None else self._carried(self._past, d, pose, camera)
         result = fit if before is None else _mixed(before[0], fit, before[1], d)
         self._keep(result, d, pose, camera)
         return result
 
-    def _keep(self, scale: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: _Camera) -> None:
+    def _keep(self, scale: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: Places) -> None:
         shares, rays = camera.grid(COLUMNS, ROWS)
         inverse = scale.inverse_depth(_at(d, shares))
         good = np.isfinite(inverse) & (inverse > 0.02)
@@ -70,7 +83,7 @@ class CarriedScale:
         self._past = _Past(points @ pose[:3, :3].T + pose[:3, 3], scale, pose)
 
     def _carried(
-        self, past: _Past, d: np.ndarray, pose: np.ndarray, camera: _Camera
+        self, past: _Past, d: np.ndarray, pose: np.ndarray, camera: Places
     ) -> tuple[ScaleShift, float] | None:
         """The past scale in the units of d, and how far the camera has moved, in distances."""
         seen = (past.points - pose[:3, 3]) @ pose[:3, :3]
@@ -90,18 +103,6 @@ class CarriedScale:
         return dataclasses.replace(
             past.scale, scale=line[0], shift=line[1], covariance=covariance
         ), moved
-
-
-class _Camera:
-    """What `CarriedScale` needs of a camera; places in shares of the picture, (n, 2)."""
-
-    def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return places all over the picture and their rays (n, 3)."""
-        raise NotImplementedError
-
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Return where points (n, 3) of the optical frame are seen."""
-        raise NotImplementedError
 
 
 def _at(d: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -20,11 +20,12 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.options.metric import OdometryOptions
 
 # Odometry whose direction is far from that of the pictures is refused, so a camera of unknown pitch
-# is tried with several, radians; each on so much way. What is assumed draws the result a little
-# towards itself: from farther off than SETTLED_RAD it is found anew, from there.
+# is tried with several, radians: with the next one where none of the pictures on so much way gives
+# metres. What is assumed draws the result a little towards itself: from farther off than
+# SETTLED_RAD it is found anew, from there.
 TRIED_RAD = (0.15, -0.2, 0.5, 0.85)
-TRIED_M = 0.3
-SETTLED_RAD = 0.012
+TRIED_M = 0.25
+SETTLED_RAD = 0.06
 ENOUGH_M, ENOUGH_RAD = 0.5, math.radians(0.4)  # way and certainty after which it is known
 DRIVES_M = 0.03  # moved by more than this: the robot does not stand
 LEAST_FLOORS = 5  # frames with a floor in view whose height is believed
@@ -86,6 +87,7 @@ class DrivenMount:
         self._last: np.ndarray | None = None
         self._before: Heading | None = None  # by an earlier assumption
         self._floors: list[MountEstimate] = []
+        self._measures = False  # with this assumption
         self.reason = 'the robot has not moved'
 
     @property
@@ -116,16 +118,16 @@ class DrivenMount:
         self._last = np.array(pose)
         scale = self._parallax.update(stamp_s, grey, d, camera, pose)
         if isinstance(scale, ScaleShift):
+            self._measures = True
             seen = estimate_mount(d, grid, scale)
             if isinstance(seen, MountEstimate):
                 self._floors.append(seen)
         else:
             self.reason = scale.reason
         heading = self._parallax.heading
-        if self._tried_m < TRIED_M:
-            return
         if heading is None:
-            self._begin(self._untried.pop(0) if self._untried else TRIED_RAD[0])
+            if self._tried_m >= TRIED_M and not self._measures:
+                self._begin(self._untried.pop(0) if self._untried else TRIED_RAD[0])
         elif heading.sigma_rad < ENOUGH_RAD and self._off(heading) > SETTLED_RAD:
             self._begin(heading.pitch_rad)
 
@@ -137,7 +139,8 @@ class DrivenMount:
         """Begin anew with another assumption."""
         self._before = self._parallax.heading or self._before
         self._parallax.reset()
-        self.assumed_pitch_rad, self._tried_m, self._floors = pitch_rad, 0.0, []
+        self.assumed_pitch_rad, self._tried_m = pitch_rad, 0.0
+        self._floors, self._measures = [], False
 
     def estimate(self) -> DrivenEstimate | Refusal:
         """Return what is known by now, or why nothing is."""

@@ -24,6 +24,7 @@ ASSUMED_FOV_RAD = math.radians(60)  # of a camera that is not calibrated
 STRAIGHT_PX = 0.02  # a lens that bends rays by less has no distortion
 REFINEMENTS = 3
 OUTSIDE = -1e4  # a pixel that is in no picture
+EVERY = slice(None, None, 2), slice(None, None, 2)  # the pixels whose flow is checked
 BEHIND = 0.05  # what is not so far ahead of the other camera, as a share of Z here, is not seen
 
 
@@ -36,6 +37,7 @@ class Rays:
 
     def __init__(self) -> None:
         self._given: tuple[Grid | None, tuple[int, ...]] | None = None
+        self._coarse: Rays | None = None
 
     def of(self, grid: Grid | None, shape: tuple[int, ...]) -> Rays:
         """Return the rays of `CameraModel.normalised_grid` at this size, computed once.
@@ -44,7 +46,7 @@ class Rays:
         """
         if self._given is not None and self._given[0] is grid and self._given[1] == shape:
             return self
-        self._given = grid, shape
+        self._given, self._coarse = (grid, shape), None
         height, width = self.shape = (shape[0], shape[1])
         if grid is None:
             grid = CameraModel.from_field_of_view(width, height, ASSUMED_FOV_RAD).normalised_grid()
@@ -60,6 +62,13 @@ class Rays:
         self.pixel = 1 / self.per[0]
         self._turned = None if (bend < STRAIGHT_PX).all() else _inverse_slopes(x, y)
         return self
+
+    @property
+    def coarse(self) -> Rays:
+        """The rays of every other pixel, whose own pixels count by two."""
+        if self._coarse is None:
+            self._coarse = Rays().of((self.x[EVERY], self.y[EVERY]), self.x[EVERY].shape)
+        return self._coarse
 
     def places(self, inverse: Array, step: np.ndarray) -> tuple[Array, Array]:
         """Where this picture's pixels are in another: (2, h, w) pixels, normalised coordinates.
@@ -97,11 +106,16 @@ class Rays:
         return pixels
 
 
-def sampled(values: np.ndarray, pixels: Array | tuple[Array, Array]) -> Array:
-    """Values (h, w) or (h, w, n) at pixels (2, ...), float32; NaN outside of the picture."""
+def sampled(
+    values: np.ndarray, pixels: Array | tuple[Array, Array], way: int = cv2.INTER_LINEAR
+) -> Array:
+    """Values (h, w) or (h, w, n) at pixels (2, ...), float32; NaN outside of the picture.
+
+    way: cv2.INTER_LINEAR, or INTER_NEAREST.
+    """
     return np.asarray(
         cv2.remap(
-            values, pixels[0], pixels[1], cv2.INTER_LINEAR,
+            values, pixels[0], pixels[1], way,
             borderMode=cv2.BORDER_CONSTANT, borderValue=(math.nan,) * 4,
         )
     )  # fmt: skip
@@ -129,9 +143,8 @@ def _inverse_slopes(x: Array, y: Array) -> tuple[np.ndarray, ...]:
 
 # --- The motion between two pictures.
 
-EVERY = slice(None, None, 2), slice(None, None, 2)  # the pixels whose flow is checked
 SAMPLED = 4  # step between those that tell how far the picture has moved
-MIN_SAMPLES, MOST_SAMPLES = 200, 600
+MIN_SAMPLES, MOST_SAMPLES = 200, 400
 MIN_SHARE = 0.12  # of those with texture, whose flow must be known both ways
 TEXTURE = 4.0  # grey levels per pixel, at least, where the flow is to tell something
 AGREE_PX = 1.0  # how closely the flow forward must lead back to where the flow backward began
@@ -148,19 +161,20 @@ class PictureMotion:
     """Finds the motion of one camera between its pictures.
 
     A guess among some turns and ways brings the other picture near to this one; dense inverse
-    search flow (Kroeger et al., 2016; OpenCV's), checked both ways, does the rest.
+    search flow (Kroeger et al., 2016; OpenCV's), checked both ways unless the guess was good, does
+    the rest.
     """
 
     def __init__(self) -> None:
         make = cv2.DISOpticalFlow_create  # type: ignore[attr-defined]
-        self._search = make(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._search = make(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._guess = _Guess()
 
     def between(
         self, here: Picture, there: Picture, inverse: Array, rays: Rays
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | Refusal:
         """Return (4, 4) from the optical frame of `here` into that of `there`, and two of (h, w)
-        bool: where the flow says otherwise, and where it failed although there is texture.
+        bool: where the flow says otherwise, and where it may have failed although there is texture.
 
         inverse: (h, w) float32, the 1/Z of `here`. The way is in the scale of the depth, so that a
         wall comes nearer as its picture grows, whatever that scale is.
@@ -178,32 +192,44 @@ class PictureMotion:
             there = np.where(known, brought, here)
             textured &= known
         textured = textured[EVERY]
-        flow = self._flow(here, there, known, rays)
-        moved_px += _size(flow)
-        found = _motion(inverse[EVERY], flow, textured, rays, moved_px)
-        if isinstance(found, Refusal):
-            return found
-        pixels, _ = rays.places(inverse, found)
-        off = pixels[:, EVERY[0], EVERY[1]] - rays.pixels[:, EVERY[0], EVERY[1]] - flow
+        found: np.ndarray | Refusal = Refusal('not tried')
+        guess_px, checked = moved_px, not self._guess.sure
+        while isinstance(found, Refusal):
+            flow = self._flow(here, there, known, rays, checked)
+            moved_px = guess_px + _size(flow)
+            found = _motion(inverse[EVERY], flow, textured, rays, moved_px)
+            if isinstance(found, Refusal) and checked:
+                return found
+            checked |= isinstance(found, Refusal)
+        moved = 2 * (rays.coarse.places(inverse[EVERY], found)[0] - rays.coarse.pixels)
+        off = moved - flow
         aside = cv2.magnitude(off[0], off[1]) > max(APART_PX, 2 * MAX_RESIDUAL_SHARE * moved_px)
-        step = self._refined(here, there, inverse, rays, pixels, known, found)
+        step = self._refined(here, there, inverse, rays, moved, known, found)
         step = step if guess is None else guess @ step
+        if self._guess.likeness(step) < LEAST_ALIKE:
+            return Refusal('the pictures are not alike by any motion')
         self._guess.last = step
-        unsure = textured & np.isnan(flow[0])
+        unsure = textured & np.isnan(flow[0]) if checked else textured
         return step, _full(aside, here.shape), _full(unsure, here.shape)
 
-    def _flow(self, here: Picture, there: Picture, known: np.ndarray | None, rays: Rays) -> Array:
-        """How many pixels every other one of `here` is away in `there`, (2, h, w); NaN unknown."""
-        size = -(-here.shape[1] // 2), -(-here.shape[0] // 2)
-        small, other = (cv2.resize(g, size, interpolation=cv2.INTER_AREA) for g in (here, there))
-        flow = np.stack(cv2.split(self._search.calc(small, other, None)))
-        back = self._search.calc(other, small, None)
+    def _flow(
+        self, here: Picture, there: Picture, known: np.ndarray | None, rays: Rays, checked: bool
+    ) -> Array:
+        """How many pixels every other one of `here` is away in `there`, (2, h, w); NaN unknown.
+
+        checked: both ways.
+        """
+        flow = np.stack(cv2.split(self._search.calc(here, there, None)[EVERY]))
+        if not checked:
+            if known is not None:
+                flow[:, ~known[EVERY]] = np.nan
+            return flow
+        back = self._search.calc(there, here, None)
         if known is not None:
-            back[~known[EVERY]] = np.nan
-        own = rays.pixels[:, : size[1], : size[0]]
-        away = flow + np.moveaxis(sampled(back, own + flow), -1, 0)
-        flow[:, ~(cv2.magnitude(away[0], away[1]) < 0.5 * AGREE_PX)] = np.nan
-        flow *= 2
+            back[~known] = np.nan
+        at = rays.pixels[:, EVERY[0], EVERY[1]] + flow
+        away = flow + np.moveaxis(sampled(back, at), -1, 0)
+        flow[:, ~(cv2.magnitude(away[0], away[1]) < AGREE_PX)] = np.nan
         return flow
 
     def _refined(
@@ -212,17 +238,17 @@ class PictureMotion:
         there: Picture,
         inverse: Array,
         rays: Rays,
-        pixels: Array,
+        moved: Array,
         known: np.ndarray | None,
         found: np.ndarray,
     ) -> np.ndarray:
         """The motion by corners, which are followed more exactly than the rest; else as found.
 
-        pixels: (2, h, w) where the pixels are after the motion that was found.
+        moved: (2, h, w) how far every other pixel moves by the motion that was found.
         """
         rows, columns = _corners(here, inverse > 0 if known is None else (inverse > 0) & known)
-        start = pixels[:, rows, columns].T.reshape(-1, 1, 2).astype(np.float32)
         corners = np.stack((columns, rows), axis=1).reshape(-1, 1, 2).astype(np.float32)
+        start = corners + moved[:, rows // 2, columns // 2].T.reshape(-1, 1, 2)
         if len(corners) < MIN_CORNERS:
             return found
         end, told, _ = cv2.calcOpticalFlowPyrLK(
@@ -355,6 +381,7 @@ TURNS_RAD = np.radians(np.arange(-24, 25, 4))
 WAYS = (0.0, 0.5)  # forward, in units of the median Z
 FINER_TURNS_RAD = np.radians((-2.0, 0.0, 2.0))
 FINER_WAYS = (-0.2, 0.0, 0.2, 0.35, 0.5, 0.7, 0.9)
+LEAST_ALIKE = 0.25  # pictures that are less alike do not show the same
 ALIKE = 0.75  # pictures that are so much alike need no search
 BETTER = 0.05  # by how much more than no motion a guess must be alike
 MIN_COVER = 0.5  # share of the picture that both must show
@@ -365,6 +392,7 @@ class _Guess:
 
     def __init__(self) -> None:
         self.last: np.ndarray | None = None  # the motion before, which may go on
+        self.sure = False  # whether the guess is so good that the pictures are much alike
         self._of: Rays | None = None
         self._shape: tuple[int, ...] = ()
 
@@ -381,16 +409,18 @@ class _Guess:
         far = cv2.resize(np.maximum(inverse, 0), size, interpolation=cv2.INTER_AREA).ravel()
         unit = float(np.median(far[far > 0])) if (far > 0).any() else 0.0
         if not unit > 0:
-            return None
+            unit = math.inf  # no way, only turns
         a, b = (
             _without_shade(cv2.resize(g, size, interpolation=cv2.INTER_AREA)) for g in (here, there)
         )
+        self._pictures = a, b, far
         tried = np.zeros(2), np.zeros(2)
         if self.last is not None:
             tried[0][1], tried[1][1] = math.asin(self.last[0, 2]), self.last[2, 3]
         still, going_on = self._alike(a, b, far, *tried)
-        if max(still, going_on) > ALIKE:
-            return None if still + BETTER > going_on else _step_of(tried[0][1], tried[1][1])
+        self.sure = max(still, going_on) > ALIKE
+        if self.sure:
+            return None if still > going_on else _step_of(tried[0][1], tried[1][1])
         turns = np.repeat(TURNS_RAD, len(WAYS))
         alike = self._alike(a, b, far, turns, np.tile(WAYS, len(TURNS_RAD)) / unit)
         turns = turns[alike.argmax()] + np.repeat(FINER_TURNS_RAD, len(FINER_WAYS))
@@ -400,6 +430,12 @@ class _Guess:
         if alike[best] < still + BETTER:
             return None
         return _step_of(turns[best], ways[best])
+
+    def likeness(self, step: np.ndarray) -> float:
+        """How alike the pictures of the last guess are after a motion (4, 4), at most 1."""
+        here, there, inverse = self._pictures
+        places, _ = self._small.places(inverse.reshape(here.shape), step)
+        return float(_likeness(here, sampled(there, places.reshape(2, 1, -1)))[0])
 
     def _alike(
         self, here: Array, there: Array, inverse: Array, turns_rad: np.ndarray, ways: np.ndarray
@@ -422,18 +458,22 @@ class _Guess:
         down *= np.float32(small.per[1])
         down += np.float32(small.middle[1])
         np.copyto(across, np.float32(OUTSIDE), where=np.isnan(across))
-        brought = sampled(there, (across, down))
-        both = np.isfinite(brought)
-        np.copyto(brought, np.float32(0), where=~both)
-        shown = both.astype(np.float32)
-        flat = here.ravel()
-        count = np.maximum(shown.sum(axis=1), 1)
-        mean_a, mean_b = shown @ flat / count, brought.sum(axis=1) / count
-        covariance = brought @ flat / count - mean_a * mean_b
-        power_a = shown @ (flat * flat) / count - mean_a**2
-        power_b = np.einsum('ij,ij->i', brought, brought) / count - mean_b**2
-        cover = np.minimum(1, count / flat.size / MIN_COVER)
-        return np.asarray(covariance / np.sqrt(power_a * power_b + 1) * cover)
+        return _likeness(here, sampled(there, (across, down)))
+
+
+def _likeness(here: Array, brought: Array) -> np.ndarray:
+    """Correlation of a picture (h, w) with others (n, h * w), (n,); NaN is not compared."""
+    both = np.isfinite(brought)
+    np.copyto(brought, np.float32(0), where=~both)
+    shown = both.astype(np.float32)
+    flat = here.ravel()
+    count = np.maximum(shown.sum(axis=1), 1)
+    mean_a, mean_b = shown @ flat / count, brought.sum(axis=1) / count
+    covariance = brought @ flat / count - mean_a * mean_b
+    power_a = shown @ (flat * flat) / count - mean_a**2
+    power_b = np.einsum('ij,ij->i', brought, brought) / count - mean_b**2
+    cover = np.minimum(1, count / flat.size / MIN_COVER)
+    return np.asarray(covariance / np.sqrt(power_a * power_b + 1) * cover)
 
 
 def _step_of(turn_rad: float, way: float) -> np.ndarray:

@@ -22,7 +22,9 @@ from midas_depth_ros.options.metric import FusionOptions
 
 # Chosen on rendered drives of furnished worlds 2 to 5 through the embedded model, and on
 # redkitchen_a.
-FADING = 0.88  # the past counts by this factor less with every frame: the gain falls to 0.12
+# The past counts by this factor less with every frame: the gain falls to 0.12 by odometry. The way
+# that pictures tell is off by up to a fifth, so what comes nearer would lag with a longer memory.
+FADING = {'odometry': 0.88, 'flow': 0.8}
 GAP_S = 2.5  # after a longer pause everything starts anew
 MAX_STEP_M, MAX_TURN_RAD = 1.5, 1.0  # a camera that moves farther between two frames has jumped
 NOISE, LEAST_NOISE_PER_M = 0.08, 0.001  # of one frame: a share of 1/Z, and 1/m
@@ -31,7 +33,7 @@ TAIL, PER_TAIL = 0.8, 1.2816  # the noise is that of a normal distribution with 
 LEAST_NOISE, MOST_NOISE, FIRST_NOISE = 0.2, 2.0, 0.5
 NOISE_RISE = 1.5  # how much it may rise from one frame to the next
 NOISE_SHARE = 0.5  # of the newest frame in the noise that is expected
-MAX_CHANGE = 0.2  # what differs from its past by more than this share of 1/Z always starts anew
+MAX_CHANGE = 0.3  # what differs from its past by more than this share of 1/Z always starts anew
 TREND_SHARE = 0.5  # of the newest frame in how a pixel differs from its past, over frames
 NEARER_GATE = 0.67  # of the gate, for what comes nearer: that is what a robot must see at once
 TREND_GATE = 0.5  # and how large it may be, as a share of fusion.gate
@@ -61,7 +63,7 @@ class DepthFusion:
     """The fused depth of one camera, frame by frame.
 
     A Kalman filter of fading memory for every pixel: a frame alone counts fully, and its share
-    falls to `1 - FADING`. A pixel starts anew that differs from its past by more than `fusion.gate`
+    falls to 1 - `FADING`. A pixel starts anew that differs from its past by more than `fusion.gate`
     deviations, or by half as much for several frames, as what comes nearer slowly does. The
     deviation follows the noise between frames, which is less than `sigma`, since most errors of a
     network stay the same from frame to frame.
@@ -131,7 +133,7 @@ class DepthFusion:
             self._count(None, inverse, reason)
             layers = inverse.copy(), sigma.copy(), own * own, np.zeros_like(own)
         else:
-            layers, kept = self._step(inverse, sigma, own, predicted)
+            layers, kept = self._step(inverse, sigma, own, predicted, reason)
             self._count(kept, inverse, reason)
         self._past = _Past(stamp_s, layers, grey, pose)
         return layers[0].copy(), layers[1].copy()
@@ -188,14 +190,16 @@ class DepthFusion:
                 grey, cv2.remap(past.grey, places[0], places[1], cv2.INTER_LINEAR)
             )
             np.copyto(places[0], np.float32(OUTSIDE), where=aside)
-        return _brought_here([sampled(each, places) for each in past.layers], seen, step), motion
+        ways = (cv2.INTER_LINEAR, *(cv2.INTER_NEAREST,) * 3)
+        layers = [sampled(*pair) for pair in zip(past.layers, (places,) * 4, ways, strict=True)]
+        return _brought_here(layers, seen, step), motion
 
     def _step(
-        self, inverse: Array, sigma: Array, own: Array, predicted: list[Array]
+        self, inverse: Array, sigma: Array, own: Array, predicted: list[Array], motion: str
     ) -> tuple[tuple[Array, ...], np.ndarray]:
         """One step of the filter: the layers of this frame, and which pixels were fused."""
         expected, deviation, variance, trend = predicted
-        variance *= np.float32(1 / FADING)
+        variance *= np.float32(1 / FADING[motion])
         own *= own
         total = variance + own
         off = inverse - expected

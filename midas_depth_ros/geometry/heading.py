@@ -13,7 +13,7 @@ import math
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import robust_deviation
+from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
 from midas_depth_ros.geometry.two_views import ViewPair
 
 HEADINGS, MIN_HEADINGS = 80, 6  # pairs of views whose heading is kept; needed for one
@@ -22,10 +22,11 @@ HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
 STRAIGHT_RAD = math.radians(4.0)  # turned more between two views: only the axis says something
 AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
 # Pairs of views whose focal length is kept; needed for one; least deviation of one, as a share.
-FOCALS, MIN_FOCALS, FOCAL_FLOOR = 200, 24, 0.05
+FOCALS, MIN_FOCALS, FOCAL_FLOOR = 200, 14, 0.02
+DOUBTED, DOUBT_SIGMAS = 6, 2.0  # pairs and deviations from which a focal length is in doubt
 WRONG, WRONG_SIGMAS = 0.04, 3.0  # a focal length farther off than these is wrong
 MOST_WRONG = 0.2  # and beyond this it is not believed
-OTHER_AXES = 0.08  # of the squared turns that must be about other axes than the main one
+OTHER_AXES = 0.05  # of the squared turns that must be about other axes than the main one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +103,12 @@ class FocalFilter:
 
     Turns by odometry say how far the picture should move, pixels say how far it does. A wheeled
     robot turns about one axis only, and its odometry may be as wrong as its calibration: there this
-    says nothing. `factor`: to correct by; 1 unless the calibration is clearly wrong.
+    says nothing. `factor`: to correct by; 1 unless the calibration is clearly wrong. `doubt`: why
+    nothing should be measured until that is known, '' mostly.
     """
 
     def __init__(self) -> None:
-        self.factor = 1.0
+        self.factor, self.doubt = 1.0, ''
         self.estimate = self.sigma = math.nan
         self._seen: collections.deque[tuple[float, float]] = collections.deque(maxlen=FOCALS)
         self._turns = np.zeros((3, 3))
@@ -118,18 +120,36 @@ class FocalFilter:
         if not information > 0:
             return False
         change = math.log(self.factor) + max(-0.3, min(0.3, change))
-        self._seen.append((change, 1 / (1 / information + FOCAL_FLOOR**2)))
-        if len(self._seen) < MIN_FOCALS:
+        # A turn that is wrong by some angle looks like a focal length wrong by that share of it.
+        by_turn = pair.turn_sigma_rad / max(float(np.linalg.norm(turn)), 1e-6)
+        self._seen.append((change, 1 / (1 / information + FOCAL_FLOOR**2 + by_turn**2)))
+        if len(self._seen) < DOUBTED:
             return False
         value, weight = np.array(self._seen).T
         middle = _weighted_median(value, weight)
+        votes = weight * tukey_votes((value - middle) * np.sqrt(weight), BIWEIGHT)
+        middle = float(votes @ value / max(votes.sum(), 1e-12))
+        beside = float(votes @ (weight * (value - middle) ** 2) / max(votes.sum(), 1e-12))
         # Neighbouring pairs err alike: half as many count.
-        count = float(weight.sum() ** 2 / (weight @ weight)) / 2
-        self.sigma = 1.25 * robust_deviation(np.abs(value - middle)) / math.sqrt(count)
+        self.sigma = math.sqrt(2 * max(beside, 1.0) / max(float(votes.sum()), 1e-12))
         self.estimate = math.exp(middle)
         axes = np.linalg.eigvalsh(self._turns)
-        sure = axes[1] > OTHER_AXES * axes[2] and self.sigma < WRONG
         before = self.factor
-        if sure and max(WRONG, WRONG_SIGMAS * self.sigma) < abs(middle) < MOST_WRONG:
-            self.factor = self.estimate
+        self.doubt = ''
+        if axes[1] > OTHER_AXES * axes[2]:
+            self._judge(middle)
         return abs(self.factor / before - 1) > 0.01
+
+    def _judge(self, middle: float) -> None:
+        """Correct, or doubt, the calibration by the logarithm of the focal length found."""
+        off = abs(middle)
+        wrong = max(WRONG, WRONG_SIGMAS * self.sigma) < off < MOST_WRONG
+        if wrong and len(self._seen) >= MIN_FOCALS:
+            self.factor = self.estimate
+            return
+        beside = abs(middle - math.log(self.factor))
+        if beside > max(WRONG, DOUBT_SIGMAS * self.sigma):
+            self.doubt = (
+                f'the pictures turn as with {self.estimate:.2f} +- {self.sigma:.2f} times the '
+                'calibrated focal length: calibrate the camera, or check the turns by odometry'
+            )

@@ -31,6 +31,7 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
 from midas_depth_ros.options.metric import ScaleOptions, ScanOptions
 
 UNCALIBRATED = 'the camera is not calibrated: no camera_info and no horizontal_fov'
+LEAST_OFF = 0.03  # share: no comparison is more exact than the mount or the sensor it rests on
 PARTS = 6  # of the floor in view, from near to far, each compared by itself
 COMPARED, LEAST_OF_A_PART = 5000, 8  # pixels of the picture, and of a part of its floor
 HEIGHT_STEP = 0.01  # a floor that moves by less than this share, or by less than this angle, has
@@ -123,6 +124,13 @@ def compare_with_points(
     return Comparison(ratio, ratio, 'the reference')
 
 
+def off_by(scale: ScaleShift, share: float) -> ScaleShift:
+    """Return the scale with the covariance of one that is off by a share (1 sigma)."""
+    pair = scale.scale * scale.scale, scale.scale * scale.shift, scale.shift * scale.shift
+    by_scale, both, by_shift = (share * share * each for each in pair)
+    return dataclasses.replace(scale, covariance=(by_scale, both, by_shift))
+
+
 class ModelScale:
     """The judgement on a network's metres, frame by frame, for one camera.
 
@@ -147,12 +155,14 @@ class ModelScale:
     ) -> ScaleShift | Refusal:
         """Return the scale where a measurement confirms it, or nothing is there to measure by.
 
+        Its covariance is that of what the comparison found it off by, or of the tolerance.
+
         found: this frame's comparison, or why there is none; None: nothing to compare with.
         """
         if found is None:
             self.reset()
             self.check = 'unverified: nothing to compare with'
-            return scale
+            return off_by(scale, tolerance)
         if isinstance(found, Refusal):
             self.check = self.refuted or f'not possible: {found.reason}'
             return Refusal(self.refuted or f"the model's metres cannot be checked: {found.reason}")
@@ -160,7 +170,7 @@ class ModelScale:
         times = f'{found.ratio:.2f} times the depth of {found.against}'
         if found.within(tolerance):
             self.refuted, self.check = '', f'agrees: {times}'
-            return scale
+            return off_by(scale, max(abs(math.log(found.ratio)), LEAST_OFF))
         self.refuted = (
             f"the model's metres are wrong here: {times}, and a factor of {1 + tolerance:g} is "
             'allowed (scale.check_tolerance); it may not know such places, or the mount is wrong'

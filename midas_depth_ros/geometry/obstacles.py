@@ -105,7 +105,7 @@ def find_obstacles(
     floor = known & (descent > 0) & ~above & ~below
     if sigma is not None:
         unsure = known & ~(sigma <= np.float32(max_share) * inverse)  # also where sigma is NaN
-        floor &= ~unsure
+        floor &= ~without_specks(unsure & floor, options.min_pixels)
         there = unsure & above & ~beyond
         doubt = np.fmin(sigma[there], MOST_DOUBT)
         depth[there] = 1 / (inverse[there] + AT_THE_NEAREST * doubt)

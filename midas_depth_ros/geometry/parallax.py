@@ -21,6 +21,7 @@ from midas_depth_ros.geometry.heading import (
     Heading,
     HeadingFilter,
 )
+from midas_depth_ros.geometry.recent_motion import SETTLE_S, RecentMotion
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
 from midas_depth_ros.geometry.two_views import (
@@ -38,6 +39,7 @@ MIN_CORNERS = 16  # followed between two views
 PAIRS = 2  # earlier views that are compared with each picture
 STANDS_S, STANDS_M = 1.0, 0.01  # moved less than this in this time: the robot stands
 TURNS_RAD = math.radians(3.0)
+FOCAL_TURN_RAD = math.radians(1.0)  # least turn that says something of the focal length
 JUMP_M_S, JUMP_M = 45.0, 0.3  # a pose that moves faster, and farther, has jumped
 PAUSE_S = 3.0  # between pictures: no corner is followed over it
 # Odometry and pictures contradict each other beyond these.
@@ -68,6 +70,10 @@ class _View:
     turn_sigma_rad: float
 
 
+class _Slipped(Refusal):
+    """The pictures have not moved all the way as odometry says."""
+
+
 class ParallaxScale:
     """The scale of one camera by its motion, frame by frame."""
 
@@ -80,6 +86,7 @@ class ParallaxScale:
         self._heading = HeadingFilter()
         self._focal = FocalFilter()
         self._camera: CameraModel | None = None
+        self._slipped_s = -math.inf
         self._values: dict[str, str] = {}
         self._restart()
 
@@ -87,6 +94,7 @@ class ParallaxScale:
         """Forget all that was seen, but not how the camera is mounted."""
         self._tracks: PointTracks[_View] = PointTracks()
         self._path: collections.deque[_View] = collections.deque()
+        self._recent = RecentMotion()
         self._carried = CarriedScale()
 
     @property
@@ -166,7 +174,16 @@ class ParallaxScale:
             self._path.popleft()
         small = cv2.resize(grey, self._rays.size, interpolation=cv2.INTER_AREA)
         self._tracks.update(small, self._expected(here))
+        self._recent.add(stamp_s, small, place)
         answer = self._scale(here, d, shape)
+        if isinstance(answer, _Slipped):  # all that was seen before is as wrong
+            self._slipped_s = stamp_s
+            self._restart()
+            self._path.append(here)
+            self._tracks.update(small)
+        elif isinstance(answer, ScaleShift) and 0 <= stamp_s - self._slipped_s < SETTLE_S:
+            ago_s = stamp_s - self._slipped_s
+            answer = Refusal(f'wheels slipped {ago_s:.1f} s ago: {SETTLE_S:g} s without are needed')
         if self._tracks.step_due:
             self._tracks.step(here)
         return Refusal(restart) if restart else answer
@@ -232,7 +249,15 @@ class ParallaxScale:
                 self._heading.update(pair)
             for index, each in zip(chosen, pairs, strict=True):
                 self._learn_focal(index, each, here, rays)
+        if self._focal.doubt:
+            return Refusal(self._focal.doubt)
         way = float(np.linalg.norm(pairs[0][1].way))
+        known = np.isfinite(sigma)
+        slipped = self._recent.contradiction(
+            tracks.here[known], inverse[known], way, self._rays.focal_px, self._rays.at
+        )
+        if slipped:
+            return _Slipped(slipped)
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
         fit = self._fitted(inverse, sigma, d, way, slip, shape)
         if isinstance(fit, Refusal):
@@ -343,6 +368,8 @@ class ParallaxScale:
         """Correct a calibration that the pictures clearly contradict."""
         common, corrected, there = pair
         motion = _motion(self._tracks.labels[index].pose, here.pose)
+        if _angle(motion) < FOCAL_TURN_RAD:
+            return
         certainty = self._tracks.certainty[common]
         change = focal_change(there, rays[common], certainty, motion, self._rays.focal_px)
         if self._focal.update(corrected, *change):

@@ -32,18 +32,19 @@ from midas_depth_ros.geometry.scale import ScaleShift
 WEIGHTS = {
     'fit': 1.0,
     'floor': 0.05,
-    'standing': 0.0038,
-    'uneven': 0.13,
-    'footless': 0.325,
-    'foot': 0.084,
-    'edge': 4.0,
-    'behind': 0.85,
+    'standing': 0.0026,
+    'uneven': 0.057,
+    'footless': 0.3,
+    'foot': 0.092,
+    'edge': 4.8,
+    'behind': 1.0,
 }
 FINEST = 2  # pixels: sigma is computed at half of the size, and less below twice `LEAST_SIDE`
 LEAST_SIDE = 32
 EDGE_PX, AROUND = 1.5, 9  # of the smaller picture: what is finer is edge, and how far it reaches
 NO_FOOT = 0.5  # share of 1/Z by which the foot counts as missed where it is not in view
 NO_FLOOR = 0.25  # the same for the whole picture where the floor is not known
+LEAST_FLOOR = 50  # pixels of the smaller picture, to know how uneven it is
 FARTHEST = 1 / 20  # 1/m: what is farther away does not tell how well a picture is understood
 
 
@@ -133,14 +134,19 @@ def doubts(
     off = inverse - ground
     standing = np.maximum(off, 0)
     size = np.maximum(inverse, 0)
-    missed, overall = _missed_foot(inverse, size, rays)
-    residual = np.float32(scale.residual)
+    residual, missed, overall = np.float32(scale.residual), np.zeros_like(inverse), NO_FLOOR
+    if rays is not None:
+        floor = floor_of(inverse, rays.ground)
+        missed, overall = _missed_foot(inverse, size, rays, floor)
+        if np.count_nonzero(floor) > LEAST_FLOOR:
+            # Anchors of other sources scatter for reasons of their own.
+            residual = np.minimum(residual, off[floor].std())
     return {
         'fit': fit,
         'floor': np.full_like(fit, residual**2),
         'standing': standing * size,
         'uneven': standing * residual,
-        'footless': standing * size * overall**2,
+        'footless': standing * size * np.float32(overall**2),
         'foot': missed**2,
         'edge': _edges(inverse),
         'behind': np.minimum(off, 0) ** 2,
@@ -169,15 +175,12 @@ def enlarged_sigma(inverse_sigma: np.ndarray, shape: tuple[int, int]) -> np.ndar
 
 
 def _missed_foot(
-    inverse: np.ndarray, size: np.ndarray, rays: FloorRays | None
-) -> tuple[np.ndarray, np.float32]:
+    inverse: np.ndarray, size: np.ndarray, rays: FloorRays, floor: np.ndarray
+) -> tuple[np.ndarray, float]:
     """By how much 1/Z is off that of a wall upon the nearest floor below, 1/m, and its mean share.
 
     0 on the floor.
     """
-    if rays is None:
-        return np.zeros_like(inverse), np.float32(NO_FLOOR)
-    floor = floor_of(inverse, rays.ground)
     height, width = inverse.shape
     rows = np.where(floor, np.arange(height, dtype=np.int16)[:, None], np.int16(height))
     below = np.minimum.accumulate(rows[::-1], axis=0)[::-1]
@@ -190,8 +193,8 @@ def _missed_foot(
     missed = np.where(floor | ~np.isfinite(missed), np.float32(0), missed)
     judged = ~floor & (size > FARTHEST)
     if not judged.any():
-        return missed, np.float32(0)
-    return missed, np.minimum(missed[judged] / size[judged], np.float32(NO_FOOT)).mean()
+        return missed, 0.0
+    return missed, float(np.minimum(missed[judged] / size[judged], np.float32(NO_FOOT)).mean())
 
 
 def _edges(inverse: np.ndarray) -> np.ndarray:

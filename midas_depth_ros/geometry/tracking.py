@@ -17,7 +17,7 @@ import numpy as np
 
 PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
-POINTS = 200  # followed at most
+POINTS = 240  # followed at most
 STEPS = 9  # kept at most
 WINDOW_PX, LEVELS, MARGIN_PX = 11, 3, 6
 BLOCK_PX = 5  # around a point, whose texture counts

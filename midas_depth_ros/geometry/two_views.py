@@ -158,8 +158,8 @@ def focal_change(
     change = np.zeros(3)
     for iteration in range(ITERATIONS + 1):
         sides = []
-        for step in (0.0, STEP_RAD):
-            wider = math.exp(change[2] + step)
+        for more in (0.0, STEP_RAD):
+            wider = math.exp(change[2] + more)
             scaled = np.array([1 / wider, 1 / wider, 1.0])
             sides.append(
                 _epipolar(

@@ -190,12 +190,6 @@ class OdometryOptions(Options):
         maximum=10.0,
     )
 
-    def conflict(self) -> str:
-        """Return why these values contradict each other, '' if they do not."""
-        if not (self.topic and self.fixed_frame):
-            return ''
-        return 'odometry.topic and odometry.fixed_frame are both set: leave one of them empty'
-
 
 @dataclasses.dataclass(frozen=True)
 class FusionOptions(Options):
@@ -217,7 +211,7 @@ class SigmaOptions(Options):
     """How uncertain metres may be."""
 
     max_share: float = live_parameter(
-        0.25,
+        0.35,
         'What is less certain than this share of its distance (1 sigma) is unknown: never clear, '
         'in scan, seen_free and proximity.',
         minimum=0.01,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ros_helpers  # noqa: F401 - before the first message, see there
 from bags import JAZZY, START_NS, camera_info_message, header, raw_message, write_bag
+from rosbags.rosbag2 import Writer
 
 from midas_depth_ros.lab.evaluate.plots import CSS
 
@@ -108,7 +109,7 @@ def test_a_page_has_everything_in_it(bag, midas_depth, tmp_path):
 def test_json_is_one_object(bag, midas_depth):
     done = midas_depth(
         *('evaluate', bag(), '--truth', 'scan', '--truth-at', '0,0,0.2', '--json', *OURS),
-        *('--rate', '0', '--speed', '0.3', '--stopping-distance', '0.6'),
+        *('--rate', '0', '--speed', '0.3', '--stopping-distance', '0.6', '--latency', '0.4'),
     )
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
@@ -119,6 +120,7 @@ def test_json_is_one_object(bag, midas_depth):
     assert run['frames_with_truth'] == 4
     (row,) = run['verdict']['speeds']
     assert (row['speed_m_s'], row['verdict']) == (0.3, 'unknown')
+    assert row['braking_m'] == pytest.approx(0.3 * (0.4 + 0.2 + 0.2) + 0.3**2 / 4)
     assert run['verdict']['text'].startswith('Stopping 0.6 m before things: nothing can be said')
 
 
@@ -160,6 +162,19 @@ def test_a_truth_in_the_frame_of_the_pictures_needs_no_place(bag, midas_depth):
     assert 'in the optical frame of the camera' in json.loads(done.stdout)['truth']['text']
 
 
+@pytest.mark.parametrize(
+    ('place', 'words'),
+    [
+        ('-0.2,0,0.25,0deg', 'x -0.2, y 0, z 0.25 m, yaw 0, pitch 0 degrees'),
+        ('0,0.1,0.25,90deg,0.1', 'y 0.1, z 0.25 m, yaw 90, pitch 5.72'),
+        ('camera', 'in the optical frame of the camera'),
+    ],
+)
+def test_a_place_is_taken_as_it_is_written(bag, midas_depth, place, words):
+    done = midas_depth('evaluate', bag(), '--truth', '/scan', '--truth-at', place, '--json', *OURS)
+    assert words in json.loads(done.stdout)['truth']['text']
+
+
 def test_the_place_of_the_parameters_counts(bag, midas_depth):
     place = ('-p', 'reference.z:=0.25', '-p', 'reference.yaw:=90deg')
     done = midas_depth('evaluate', bag(), '--truth', '/scan', '--json', *OURS, *place)
@@ -175,6 +190,8 @@ def test_the_place_of_the_parameters_counts(bag, midas_depth):
         (('--json', '-p', 'camera_hight:=1'), 'camera_hight'),
         (('--json', '--source', 'lidar'), "'lidar' is not one of"),
         (('--json', '--speed', 'nan'), "'nan' is not"),
+        (('--json', '--deceleration', 'nan'), "'nan' is not"),
+        (('--json', '--reaction-time', '9'), 'is not in the range'),
     ],
 )
 def test_wrong_usage(bag, midas_depth, arguments, words):
@@ -219,6 +236,25 @@ def test_a_truth_that_cannot_be_read_is_said(midas_depth, tmp_path):
     assert run['corridor']['frames'] <= 1  # nothing is known of the others
 
 
+@pytest.mark.parametrize('bad', [b'\0\1\0\0\xff\xff', b'', b'\0\1\0\0' + bytes(8)])
+def test_bytes_that_are_no_message_cost_one_frame(midas_depth, tmp_path, bad):
+    path, connections = tmp_path / 'bag', {}
+    with Writer(path, version=9) as writer:
+        for index, (time_ns, topic, message) in enumerate(messages()):
+            kind = message.__msgtype__
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=JAZZY)
+            data = bad if index == 4 else JAZZY.serialize_cdr(message, kind)
+            writer.write(connections[topic], time_ns, data)
+    arguments = ('--truth', '/scan', '--truth-at', '0,0,0.2', '--json', *OURS, '--rate', '0')
+    done = midas_depth('evaluate', path, *arguments)
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert found['runs'][0]['frames'] == 4
+    assert found['runs'][0]['frames_with_truth'] == 3
+    assert found['faults'][0]['reason'].startswith('/scan at # ns: ')
+
+
 def test_names_from_outside_do_no_harm(midas_depth, tmp_path):
     path = write_bag(tmp_path / '<b>&"bag', messages(frame_id='<script>'))
     arguments = ('--truth', '/scan', '--truth-at', '0,0,0.2', '-o', 'page.html', *OURS)
@@ -227,6 +263,16 @@ def test_names_from_outside_do_no_harm(midas_depth, tmp_path):
     assert '<script' not in text
     assert '&lt;script&gt;' in text
     assert '&lt;b&gt;&amp;&quot;bag' in text
+
+
+def test_a_page_without_the_library_is_refused_before_the_work(bag, midas_depth, without):
+    without('matplotlib')
+    arguments = ('--truth', '/scan', '--truth-at', '0,0,0.2', *OURS)
+    path = bag()
+    done = midas_depth('evaluate', path, *arguments, '-o', 'page.html')
+    assert 'pip install matplotlib' in line(done)
+    done = midas_depth('evaluate', path, *arguments, '--json', '--rate', '0')
+    assert json.loads(done.stdout)['frames'] == 4
 
 
 def test_an_existing_page_is_kept(bag, midas_depth, tmp_path):

@@ -138,19 +138,28 @@ def test_the_tolerance_is_a_factor_either_way():
 # --- Judged, frame by frame.
 
 
+def same(judged):
+    """Whether a scale is `SCALE`, but for how certain it is."""
+    return (judged.scale, judged.shift, judged.source) == (SCALE.scale, SCALE.shift, SCALE.source)
+
+
 def test_a_refuted_model_stays_refuted_until_a_measurement_agrees():
     model, none = ModelScale(), Refusal('no floor')
-    assert model.judged(SCALE, None) is SCALE
+    unverified = model.judged(SCALE, None)
+    assert same(unverified)
+    assert unverified.covariance[0] == pytest.approx((0.15 * SCALE.scale) ** 2)
     assert model.check.startswith('unverified')
     assert isinstance(model.judged(SCALE, none), Refusal)
     assert model.check == 'not possible: no floor'
     assert not model.refuted
-    assert model.judged(SCALE, Comparison(1.1, 1.1, 'the floor')) is SCALE
+    agreeing = model.judged(SCALE, Comparison(1.1, 1.1, 'the floor'))
+    assert same(agreeing)
+    assert agreeing.covariance[0] == pytest.approx((math.log(1.1) * SCALE.scale) ** 2)
     assert isinstance(model.judged(SCALE, Comparison(1.5, 1.4, 'the floor')), Refusal)
     assert '1.50 times the depth of the floor' in model.refuted
     assert 'scale.check_tolerance' in model.refuted
     assert model.judged(SCALE, none).reason == model.refuted == model.check
-    assert model.judged(SCALE, Comparison(1.5, 1.4, 'the floor'), tolerance=0.6) is SCALE
+    assert same(model.judged(SCALE, Comparison(1.5, 1.4, 'the floor'), tolerance=0.6))
     assert not model.refuted
 
 

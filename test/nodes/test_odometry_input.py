@@ -199,7 +199,7 @@ def test_odometry_that_nothing_provides_is_refused_at_the_start():
         check_source(settings, types.SimpleNamespace())
     both = {'odometry.topic': 'odom', 'odometry.fixed_frame': 'odom'}
     with pytest.raises(ValueError, match=r'odometry\.topic and odometry\.fixed_frame'):
-        build(DepthNodeSettings, both)
+        check_source(build(DepthNodeSettings, both), types.SimpleNamespace())
 
 
 # --- From TF. tf2_ros comes with ROS only; where it is missing a stand-in answers.

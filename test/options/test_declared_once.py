@@ -26,9 +26,14 @@ NEUTRAL = (0, '', False, None, (), math.inf)
 LIMITS = ('min', 'max', 'ge', 'gt', 'le', 'lt')  # of click's ranges and of FastAPI's parameters
 # The same word for another thing.
 OTHERS = {
+    ('benchmarks/simulated_recording.py', 'seed'),  # of the world of the example
+    ('benchmarks/simulated_recording.py', 'world'),
+    ('cli/evaluate.py', 'latency'),  # of the depth node, not of the robot's wheels
+    ('lab/evaluate/verdict.py', 'latency_s'),
     ('benchmarks/edges.py', 'model'),  # of a measurement, as the next ones are
     ('benchmarks/markers.py', 'model'),
     ('benchmarks/node.py', 'model'),
+    ('benchmarks/sigma.py', 'model'),
     ('benchmarks/graph.py', 'size'),  # of a network's input
     ('benchmarks/speed.py', 'backend'),
     ('benchmarks/speed.py', 'height'),

@@ -37,7 +37,7 @@ from midas_depth_ros.geometry import (
     scan_limits,
 )
 from midas_depth_ros.images import judge_picture
-from midas_depth_ros.images.message_bytes import grey_reduced
+from midas_depth_ros.images.message_bytes import grey_of, grey_reduced
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.by_hand import Person
 from midas_depth_ros.lab.drive.rig import (
@@ -162,14 +162,16 @@ class FrameSources:
         """Return the scale of a frame; without `seen` there is no odometry."""
         source = self._settings.scale.source
         if seen is None or not self._settings.odometry.topic:
-            return fit_ground_plane(relative, grid, self._mount)
-        pose = self._pose(seen.reported)
+            return self._by_floor(relative, grid)
+        pose = self.pose(seen.reported)
         by_motion = self._by_motion(stamp_s, relative, seen, pose)
         if source == 'odometry':
             return by_motion
-        by_floor = fit_ground_plane(relative, grid, self._mount)
-        found = {'ground_plane': by_floor, 'odometry': by_motion}
+        found = {'ground_plane': self._by_floor(relative, grid), 'odometry': by_motion}
         return self._agreement.update(stamp_s, found, relative, pose)
+
+    def _by_floor(self, relative: np.ndarray, grid: Grid) -> ScaleShift | Refusal:
+        return fit_ground_plane(relative, grid, self._mount, sigma=self._settings.sigma)
 
     def _by_motion(
         self, stamp_s: float, relative: np.ndarray, seen: Seen, pose: np.ndarray | Refusal
@@ -179,7 +181,7 @@ class FrameSources:
         shape = self._settings.scale.shape
         return self._parallax.update(stamp_s, grey, relative, camera, pose, shape)
 
-    def _pose(self, reported: Motion) -> np.ndarray | Refusal:
+    def pose(self, reported: Motion) -> np.ndarray | Refusal:
         """From the optical into the fixed frame of the odometry, which is planar."""
         half = 0.5 * reported.yaw_rad
         place = np.array([reported.x_m, reported.y_m, 0.0])
@@ -219,8 +221,15 @@ class ScanMaker:
         fit = self._sources.fit(stamp_s, relative, grid, seen)
         if self._sources.refuted:
             self._metric.reset()
+        settings = self._settings.metric
         metric = self._metric.update(
-            stamp_s, relative, grid, self._mount, fit, self._settings.metric
+            stamp_s,
+            relative,
+            grid,
+            self._mount,
+            fit,
+            settings,
+            *self._to_fuse(relative.shape, seen),
         )
         if seen is not None:
             self.tally = self.tally.with_frame(_metres_off(metric, seen.depth_z))
@@ -229,6 +238,15 @@ class ScanMaker:
         limits = {'range_min': scan_beams.range_min, 'range_max': scan_beams.range_max}
         scan = beams.scan(metric.obstacles, **limits)
         return PlainScan(scan.ranges, scan_beams, scan.seen_free)
+
+    def _to_fuse(
+        self, shape: tuple[int, ...], seen: Seen | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The picture and the camera's pose, for fusion over time."""
+        if seen is None or not self._settings.fusion.enabled:
+            return None, None
+        pose = self._sources.pose(seen.reported) if self.by_odometry else None
+        return grey_of(seen.rgb, shape), pose if isinstance(pose, np.ndarray) else None
 
     def _geometry_of(self, shape: tuple[int, ...]) -> tuple[Grid, Beams, ScanBeams]:
         if shape not in self._geometry:

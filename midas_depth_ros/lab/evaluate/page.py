@@ -141,7 +141,7 @@ def _arithmetic(verdict: Numbers) -> str:
         '<p>'
         + _text(
             'How this is computed: from the picture that shows something to standstill a robot '
-            f'goes v ({verdict["latency_s"]:.3f} s latency (95th percentile of this run) + '
+            f'goes v ({verdict["latency_s"]:.3f} s latency + '
             f'{verdict["interval_s"]:.3f} s between frames + {verdict["reaction_s"]:g} s reaction) '
             f'+ v² / (2 x {verdict["deceleration_m_s2"]:g} m/s²) = v x {wait_s:.3f} s + v² / '
             f'{2 * verdict["deceleration_m_s2"]:g} m/s². With the stopping distance '

@@ -52,6 +52,11 @@ class Run:
     def __init__(self, name: str, frames: Sequence[FrameRecord], figures: Numbers) -> None:
         self.name, self.frames, self.figures = name, frames, figures
 
+    @property
+    def label(self) -> str:
+        """The name as matplotlib takes it: no mathematics between dollars, and never hidden."""
+        return self.name.lstrip('_').replace('$', r'\$')
+
 
 def check_library() -> None:
     """Raise CommandError where matplotlib is missing."""
@@ -137,6 +142,12 @@ def looks(index: int) -> dict[str, Any]:
     return {'color': SERIES[kind], 'marker': MARKERS[kind], 'linestyle': LINES[kind]}
 
 
+def thinned(frames: Sequence[FrameRecord]) -> tuple[Sequence[FrameRecord], str]:
+    """Return the frames to draw over time, and the label of that axis."""
+    step = max(1, -(-len(frames) // MOST_DOTS))
+    return frames[::step], 'time [s]' if step == 1 else f'time [s], one of {step} frames'
+
+
 # --- The plots. Each takes all runs, and draws nothing where there is nothing to draw.
 
 
@@ -148,7 +159,7 @@ def by_range(runs: Sequence[Run], key: str, label: str) -> Callable[[Axes], None
             rows = run.figures['depth']['by_range']
             middle = [0.5 * (row['from_m'] + row['to_m']) for row in rows]
             values = [math.nan if row[key] is None else row[key] for row in rows]
-            axes.plot(middle, values, label=run.name, **looks(index))
+            axes.plot(middle, values, label=run.label, **looks(index))
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set(xlabel='true distance Z [m]', ylabel=label)
         percent(axes)
@@ -162,19 +173,21 @@ def scale_over_time(runs: Sequence[Run]) -> Callable[[Axes], None]:
 
     def draw(axes: Axes) -> None:
         values: list[float] = []
+        label = ''
         for index, run in enumerate(runs):
-            time_s = [frame.time_s for frame in run.frames]
-            ratio = [frame.ratio - 1 for frame in run.frames]
+            frames, label = thinned(run.frames)
+            time_s = [frame.time_s for frame in frames]
+            ratio = [frame.ratio - 1 for frame in frames]
             values += [value for value in ratio if math.isfinite(value)]
             shown = looks(index) | {'marker': MARKERS[index % 6] if len(ratio) < 120 else ''}
-            axes.plot(time_s, ratio, label=run.name, markersize=3, **_without(shown, 'markersize'))
+            axes.plot(time_s, ratio, label=run.label, markersize=3, **_without(shown, 'markersize'))
         low, high = _limits(values)
         for index, run in enumerate(runs):
-            refused = [frame.time_s for frame in run.frames if frame.refused]
+            refused = [frame.time_s for frame in thinned(run.frames)[0] if frame.refused]
             height = low - (index + 1) * 0.06 * (high - low)
             axes.plot(refused, [height] * len(refused), '|', color=looks(index)['color'])
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set(xlabel='time [s]', ylabel='metres too far (+) or near (-)')
+        axes.set(xlabel=label, ylabel='metres too far (+) or near (-)')
         axes.set_ylim(low - (len(runs) + 1) * 0.06 * (high - low), high)
         percent(axes)
         _legend(axes, runs)
@@ -186,16 +199,17 @@ def sources_over_time(run: Run) -> Callable[[Axes], None]:
     """Return what draws the metres of one source by those of another, over time."""
 
     def draw(axes: Axes) -> None:
+        frames, label = thinned(run.frames)
         pairs = [row['pair'] for row in run.figures['sources']['ratios']]
         values: list[float] = []
         for index, pair in enumerate(pairs):
-            found = [(frame.time_s, ratios_of(frame).get(pair, math.nan)) for frame in run.frames]
+            found = [(frame.time_s, ratios_of(frame).get(pair, math.nan)) for frame in frames]
             time_s, ratio = zip(*found, strict=True)
             off = [each - 1 for each in ratio]
             values += [each for each in off if math.isfinite(each)]
             axes.plot(time_s, off, label=pair, **looks(index) | {'markersize': 2.5})
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set(xlabel='time [s]', ylabel='farther (+) or nearer (-)', ylim=_limits(values))
+        axes.set(xlabel=label, ylabel='farther (+) or nearer (-)', ylim=_limits(values))
         percent(axes)
         _above(axes)
 
@@ -251,7 +265,7 @@ def by_bearing(runs: Sequence[Run]) -> Callable[[Axes], None]:
                 axes.plot(
                     [row['bearing_deg'] for row in chosen],
                     [row[name] / row[of] for row in chosen],
-                    label=f'{run.name}: {name.replace("_", " ")}',
+                    label=f'{run.label}: {name.replace("_", " ")}',
                     fillstyle=fill,
                     **looks(index) | {'linestyle': '-' if fill == 'full' else ':'},
                 )
@@ -268,16 +282,17 @@ def corridor_over_time(runs: Sequence[Run], range_max_m: float) -> Callable[[Axe
     """Return what draws how far the corridor is free, as said and as it was."""
 
     def draw(axes: Axes) -> None:
-        frames = runs[0].frames
+        frames, label = thinned(runs[0].frames)
         true = [min(frame.corridor_true, range_max_m) for frame in frames]
         axes.plot(
             *([frame.time_s for frame in frames], true), color=INK, linewidth=2.2, label='truth'
         )
         for index, run in enumerate(runs):
-            said = [min(frame.corridor_said, range_max_m) for frame in run.frames]
-            time_s = [frame.time_s for frame in run.frames]
-            axes.plot(time_s, said, label=run.name, **looks(index) | {'markersize': 2.5})
-        axes.set(xlabel='time [s]', ylabel='free ahead [m]')
+            drawn, _ = thinned(run.frames)
+            said = [min(frame.corridor_said, range_max_m) for frame in drawn]
+            time_s = [frame.time_s for frame in drawn]
+            axes.plot(time_s, said, label=run.label, **looks(index) | {'markersize': 2.5})
+        axes.set(xlabel=label, ylabel='free ahead [m]')
         axes.set_ylim(0, 1.05 * range_max_m)
         _above(axes)
 
@@ -294,7 +309,7 @@ def sigma_by_range(runs: Sequence[Run]) -> Callable[[Axes], None]:
             for name, fill in (('within_1', 'full'), ('within_2', 'none')):
                 axes.plot(
                     *(middle, [row[name] for row in rows]),
-                    label=f'{run.name}: {name.replace("_", " ")} sigma',
+                    label=f'{run.label}: {name.replace("_", " ")} sigma',
                     fillstyle=fill,
                     **looks(index),
                 )
@@ -340,7 +355,9 @@ def processor_times(runs: Sequence[Run]) -> Callable[[Axes], None]:
         for index, (run, each) in enumerate(zip(runs, times, strict=True)):
             counts, _ = np.histogram(each, edges)
             shown = _without(looks(index), 'marker')
-            axes.step(edges[:-1], counts / max(1, len(each)), where='post', label=run.name, **shown)
+            axes.step(
+                edges[:-1], counts / max(1, len(each)), where='post', label=run.label, **shown
+            )
         axes.set(xlabel='time for a frame [ms]', ylabel='share of the frames')
         axes.set_ylim(bottom=0)
         percent(axes)

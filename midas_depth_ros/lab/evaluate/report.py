@@ -24,7 +24,7 @@ from midas_depth_ros.lab.evaluate.plots import Run
 from midas_depth_ros.lab.evaluate.run import Comparison, Truth, own_camera
 from midas_depth_ros.lab.evaluate.summary import Numbers, reasons, rounded, summary_of
 from midas_depth_ros.lab.evaluate.survey import Survey, check_truth_topic, place_of, survey
-from midas_depth_ros.lab.evaluate.tape import read_tapes
+from midas_depth_ros.lab.evaluate.tape import Tape, read_tapes
 from midas_depth_ros.lab.evaluate.truth import Place
 from midas_depth_ros.lab.evaluate.verdict import Driving, Trials, verdict_of
 from midas_depth_ros.lab.output import CommandError, progress_bar
@@ -53,6 +53,7 @@ class Plan:
     stopping_distance_m: float = Driving.stopping_distance_m
     deceleration_m_s2: float = Driving.deceleration_m_s2
     reaction_s: float = Driving.reaction_s
+    latency_s: float | None = None  # None: as measured
 
 
 def evaluate(
@@ -61,13 +62,24 @@ def evaluate(
     """Return the report, the runs, and what failed. Raises CommandError and DepthError."""
     found, truth = _truth_of(plan)
     faults: list[str] = [found.damage] if found.damage else []
-    runs = [_run(plan, found, truth, variant, make_estimator, faults) for variant in plan.variants]
+    runs: list[Run] = []
+    for variant in plan.variants:
+        run = _run(plan, found, truth, variant, make_estimator, faults)
+        if run.name in [each.name for each in runs]:  # 'auto' and what it stands for
+            run.name = ', '.join((*variant, f'by {run.name}'))
+        runs.append(run)
     if not any(run.figures['frames_with_truth'] for run in runs):
         why = [each['example'] for run in runs for each in run.figures['no_truth']]
         raise CommandError(f'no frame could be compared with {plan.truth}: {why[0]}')
+    return _report(plan, found, truth, runs, faults), runs, faults
+
+
+def _report(
+    plan: Plan, found: Survey, truth: Truth, runs: Sequence[Run], faults: Sequence[str]
+) -> Numbers:
+    """What --json gives."""
     stamps = [found.stamps_ns[number] for number in found.chosen]
-    frames = runs[0].frames
-    report = {
+    return {
         'midas_depth_ros': midas_depth_ros.__version__,
         'bag': plan.bag.path.name,
         'camera': {
@@ -82,7 +94,7 @@ def evaluate(
             'messages': found.truth_messages,
             'frames': runs[0].figures['frames_with_truth'],
         },
-        'frames': len(frames),
+        'frames': len(found.chosen),
         'seconds': rounded((max(stamps) - min(stamps)) / NANOSECONDS),
         'rate_hz': plan.rate_hz,
         'tolerance_s': plan.tolerance_s,
@@ -91,7 +103,6 @@ def evaluate(
         'notes': _notes(plan, truth),
         'runs': [{'name': run.name, **run.figures} for run in runs],
     }
-    return report, runs, faults
 
 
 def _truth_of(plan: Plan) -> tuple[Survey, Truth]:
@@ -99,18 +110,28 @@ def _truth_of(plan: Plan) -> tuple[Survey, Truth]:
     bag, camera = plan.bag, plan.camera
     if plan.truth.endswith(TABLE):
         tapes = read_tapes(Path(plan.truth))
-        return survey(bag, camera, '', tapes, plan.rate_hz, plan.tolerance_s), Truth()
+        return _survey(plan, '', tapes), Truth()
     topic = '/' + plan.truth.strip('/')
     kind = check_truth_topic(bag, topic, camera)
-    found = survey(bag, camera, topic, [], plan.rate_hz, plan.tolerance_s)
+    found = _survey(plan, topic, [])
     body_frame = mount_of(plan.settings, camera.name).body_frame
     place = place_of(kind, found, body_frame, plan.place, plan.reference)
-    own = own_camera(bag, topic, camera) if kind.endswith('/Image') else None
+    own = None
+    if kind.endswith('/Image'):
+        own = own_camera(bag, topic, camera, plan.settings.rectified)
     if not camera.info and math.isnan(plan.settings.horizontal_fov):
         raise CommandError(
             f'{bag.path}: {camera.image} has no camera_info: record it, or set horizontal_fov'
         )
     return found, Truth(topic, kind, place, own)
+
+
+def _survey(plan: Plan, topic: str, tapes: list[Tape]) -> Survey:
+    """Read the headers of pictures and truth, and show how far it is."""
+    bag, camera = plan.bag, plan.camera
+    total = sum(bag.counts.get(name, 0) for name in (camera.image, topic))
+    with progress_bar('headers', total) as report:
+        return survey(*(bag, camera, topic, tapes, plan.rate_hz, plan.tolerance_s), report.advance)
 
 
 def _run(
@@ -151,13 +172,16 @@ def _figures(plan: Plan, found: Survey, frames: list[FrameRecord]) -> Numbers:
     figures = summary_of(frames, range_max_m)
     stamps = np.array([found.stamps_ns[number] for number in found.chosen]) / NANOSECONDS
     gaps = np.diff(stamps)
+    latency_s = plan.latency_s
+    if latency_s is None:
+        latency_s = (figures['processor']['wall_p95_ms'] or 1000 * Driving.latency_s) / 1000
     driving = Driving(
         tuple(plan.speeds_m_s),
         plan.stopping_distance_m,
         plan.deceleration_m_s2,
         plan.reaction_s,
         interval_s=float(np.median(gaps)) if len(gaps) else Driving.interval_s,
-        latency_s=(figures['processor']['wall_p95_ms'] or 1000 * Driving.latency_s) / 1000,
+        latency_s=latency_s,
     )
     figures['verdict'] = verdict_of(Trials.of_frames(frames, range_max_m), driving)
     return figures

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -222,7 +223,9 @@ class Comparison:
         """The camera of a depth image."""
         if not self._truth.kind.endswith('/Image'):
             return None
-        own = self._truth.own_camera
+        own, fov = self._truth.own_camera, self._settings.horizontal_fov
+        if own is None and not math.isnan(fov):
+            return CameraModel.from_field_of_view(message.width, message.height, fov)
         if own is None:
             raise ValueError(
                 f'{self._truth.topic} and {self._camera.image} have no camera_info: record it'
@@ -277,7 +280,9 @@ class Comparison:
         self._report(text)
 
 
-def own_camera(bag: BagMessages, topic: str, camera: BagCamera) -> CameraModel | None:
+def own_camera(
+    bag: BagMessages, topic: str, camera: BagCamera, rectified: bool
+) -> CameraModel | None:
     """Return the camera of a depth image: by its own camera_info, else by that of the pictures.
 
     None where there is none that is valid.
@@ -287,5 +292,6 @@ def own_camera(bag: BagMessages, topic: str, camera: BagCamera) -> CameraModel |
         if first is None:
             continue
         with contextlib.suppress(CameraModelError):
-            return CameraModel.from_camera_info(deserialize_message(first.data, CameraInfo))
+            message = deserialize_message(first.data, CameraInfo)
+            return CameraModel.from_camera_info(message, rectified=rectified)
     return None

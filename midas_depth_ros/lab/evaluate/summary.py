@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.geometry.agreement import WORDS
 from midas_depth_ros.lab.evaluate.frames import FrameRecord
 
-EDGES_M = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
+EDGES_M = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 40.0, 80.0)
 LEAST_PIXELS = 30  # of a range, to say anything of it
 LEAST_BEAMS = 30
 # What is said may be off from the truth by this much before it counts as false.

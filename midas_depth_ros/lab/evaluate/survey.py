@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +96,12 @@ def survey(
     tapes: list[Tape],
     rate_hz: float,
     tolerance_s: float,
+    advance: Callable[[], None] = lambda: None,
 ) -> Survey:
-    """Return what is in a recording. Raises CommandError if nothing can be compared."""
+    """Return what is in a recording. Raises CommandError if nothing can be compared.
+
+    advance: called for each message.
+    """
     pictures: list[Head] = []
     truths: list[Head] = []
     damage = ''
@@ -105,6 +109,7 @@ def survey(
         for recorded in bag.read({camera.image, truth_topic} - {''}):
             head = head_of(recorded.data, recorded.time_ns) or Head(recorded.time_ns, '')
             (pictures if recorded.topic == camera.image else truths).append(head)
+            advance()
     except SourceError as error:
         damage = str(error)
     if not pictures:

@@ -110,7 +110,10 @@ def _tape(path: Path, number: int, row: dict[str, str]) -> Tape:
 
 
 def tape_frame(tapes: list[Tape], view: PictureView, size: tuple[int, int]) -> TruthFrame:
-    """Return the truth about one picture of (width, height) pixels, turned as `view` is."""
+    """Return the truth about one picture of (width, height) pixels, turned as `view` is.
+
+    Raises ValueError for a bearing where the mount of the camera is not known.
+    """
     x, y = view.camera.normalised_grid()
     rows, columns = x.shape
     aimed = [tape for tape in tapes if math.isfinite(tape.u)]
@@ -129,6 +132,11 @@ def tape_frame(tapes: list[Tape], view: PictureView, size: tuple[int, int]) -> T
     good = inside & np.isfinite(z)
     floor = None
     along = [tape for tape in tapes if math.isfinite(tape.bearing_rad)]
+    if along and view.mount is None:
+        raise ValueError(
+            'a bearing needs the mount of the camera: set camera_height and camera_pitch, or '
+            'measure to u and v'
+        )
     if view.mount is not None:
         points = [
             (tape.metres * math.cos(tape.bearing_rad), tape.metres * math.sin(tape.bearing_rad))

@@ -21,7 +21,7 @@ from midas_depth_ros.nodes.ros.messages import cloud_array
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.text import shown
 
-MOST_PIXELS = 2000  # compared of one frame: neighbours say the same
+MOST_PIXELS = 1000  # compared of one frame: neighbours say the same
 MOST_POINTS = 30_000  # of one message of the truth
 RANK = 3  # the nearest thing of a cloud or depth image is its third nearest point: noise is not
 TYPES: dict[str, type] = {
@@ -210,8 +210,11 @@ def _floor(rays: Rays, body: np.ndarray, settings: DepthNodeSettings) -> FloorTr
 
 def _scan_rays(message: LaserScan) -> Rays:
     """Ranges outside the limits say nothing, but +inf: nothing up to range_max (REP 117)."""
+    start, step = float(message.angle_min), float(message.angle_increment)
+    if not (math.isfinite(start) and math.isfinite(step) and step != 0):
+        raise ValueError(f'the scan begins at {start:g} rad in steps of {step:g} rad')
     ranges = np.asarray(message.ranges, np.float64)
-    angle = message.angle_min + message.angle_increment * np.arange(len(ranges))
+    angle = start + step * np.arange(len(ranges))
     axes = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
     with np.errstate(invalid='ignore'):
         good = (ranges >= max(message.range_min, 1e-3)) & (ranges <= message.range_max)
@@ -219,7 +222,7 @@ def _scan_rays(message: LaserScan) -> Rays:
     return Rays(
         axes[good] * ranges[good, None],
         axes[clear] * message.range_max,
-        abs(message.angle_increment),
+        abs(step),
     )
 
 

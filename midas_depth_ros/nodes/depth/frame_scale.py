@@ -84,6 +84,8 @@ class FrameScale:
         self.agreement = Agreement()
         self.parallax = ParallaxScale(node.settings.odometry)
         self.tilted = ''
+        odometry = node.settings.odometry
+        self._by_odometry = bool(odometry.topic or odometry.fixed_frame)
         self._check = scale.check
         self._estimator = estimator
         self._mounting = mounting
@@ -135,7 +137,7 @@ class FrameScale:
                 f'{self._domain}): elsewhere they are wrong by a factor; camera_height and '
                 'camera_pitch, or scale.check, let them be checked'
             )
-        if self._mounting.given:
+        if self._mounting.given or self._by_odometry:
             return ''
         return (
             f'{estimator.model} gives metres, which nothing asks for: scale.source model publishes '
@@ -248,6 +250,7 @@ class FrameScale:
         if isinstance(view.pose, MotionReset):
             self.parallax.reset()
         pose = Refusal('there is no odometry') if view.pose is None else view.pose
+        self.parallax.options = view.settings.odometry  # may change while the node runs
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)
         camera = view.camera.scaled(grey.shape[1], grey.shape[0])
         shape = view.settings.scale.shape

@@ -33,7 +33,11 @@ NOTICED_S = 0.001  # a motion continued by less than this is not worth a word
 
 
 def check_odometry(settings: DepthNodeSettings) -> None:
-    """Raise ValueError where odometry is asked for and nothing says where it comes from."""
+    """Raise ValueError where odometry is asked for and nothing says where it comes from, or two."""
+    if settings.odometry.topic and settings.odometry.fixed_frame:
+        raise ValueError(
+            'odometry.topic and odometry.fixed_frame are both set: leave one of them empty'
+        )
     if settings.scale.source != 'odometry':
         return
     if not (settings.odometry.topic or settings.odometry.fixed_frame):

@@ -564,6 +564,6 @@ def asks_for_metres(settings: DepthNodeSettings, camera: str) -> bool:
         return settings.scale.source in ASKING
     if settings.heatmap.mode == 'metric':
         return True
-    if settings.odometry.topic or settings.odometry.fixed_frame:
+    if settings.odometry.topic or settings.odometry.fixed_frame or settings.marker.size > 0:
         return True
     return settings.mount_from_tf or not math.isnan(mount_of(settings, camera).camera_height)

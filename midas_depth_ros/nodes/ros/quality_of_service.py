@@ -14,6 +14,7 @@ from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
@@ -209,7 +210,10 @@ def _ask_for_earlier(
     made.of_earlier = None
 
     def follow() -> None:
-        kept = always or _is_latched(node, made)
+        try:
+            kept = always or _is_latched(node, made)
+        except InvalidHandle:  # the node is being destroyed
+            return
         if kept and made.of_earlier is None:
             made.of_earlier = subscribe(earlier)
         elif not kept and made.of_earlier is not None:

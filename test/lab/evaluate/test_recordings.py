@@ -148,3 +148,5 @@ def test_the_page_shows_what_there_is(recordings, compare):
     assert f'{figures["scan"]["false_clear"]} of {figures["scan"]["beams_that_say_free"]}' in text
     assert all(html.escape(note) in text for note in report['notes'])
     json.dumps(report, allow_nan=False)
+    run.name = '_$\\frac{$<b>'
+    assert '$\\frac{$&lt;b&gt;' in page_of(report, [run, run])

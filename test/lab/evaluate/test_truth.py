@@ -104,6 +104,14 @@ def test_a_range_that_sees_nothing_is_clear_to_its_end():
     assert [len(each.z) for each in found] == [1, 0, 0]
 
 
+@pytest.mark.parametrize(('start', 'step'), [(math.nan, 0.01), (0.0, math.nan), (0.0, 0.0)])
+def test_a_scan_without_angles_is_refused(start, step):
+    message = scan([2.0] * 41)
+    message.angle_min, message.angle_increment = start, step
+    with pytest.raises(ValueError, match='the scan begins at'):
+        rays_of(message)
+
+
 def test_a_depth_image_is_z_already():
     depth = np.full((96, 128), 2.0, np.float32)
     depth[:, :64] = np.nan
@@ -143,7 +151,8 @@ def test_a_depth_image_that_is_none_is_refused(change, words):
 
 def test_a_cloud_in_the_optical_frame_needs_no_place():
     points = np.array([[[0.1, 0.0, 2.0], [np.nan] * 3, [0.0, 0.0, -1.0]]], np.float32)
-    message = cloud_message(points, np.zeros((1, 3, 3), np.uint8), Header())
+    grey, sigma = np.zeros((1, 3, 3), np.uint8), np.zeros((1, 3), np.float32)
+    message = cloud_message(points, grey, sigma, Header())
     found = truth_frame(rays_of(message), Place(optical=True), VIEW)
     np.testing.assert_allclose(found.z, [2.0])
     assert found.u[0] == pytest.approx(CAMERA.cx + 0.05 * CAMERA.fx, abs=1e-4)
@@ -194,6 +203,12 @@ def test_a_tape_is_held_from_the_lens(tmp_path):
     nearest, _ = tape_frame([along], VIEW, (256, 192)).floor.along(-0.5, STEP, 60)
     beam = round((math.radians(10) + 0.5) / STEP)
     assert nearest[beam] == pytest.approx(1.5)
+
+
+def test_a_bearing_needs_a_mount():
+    along = Tape(0, math.nan, math.nan, math.nan, 0.1, 1.5)
+    with pytest.raises(ValueError, match='camera_height and camera_pitch'):
+        tape_frame([along], PictureView(CAMERA, None, SETTINGS), (256, 192))
 
 
 @pytest.mark.parametrize(

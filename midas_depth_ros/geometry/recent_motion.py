@@ -1,0 +1,178 @@
+"""Whether the last part of the way fits to the whole of it: wheels that spin, pictures that freeze.
+
+Depth by parallax is right only if the pictures have moved by as much as odometry says, all the way.
+In: the last pictures with their poses, and 1/Z of points by the whole way. Out: by which share of
+what odometry says the pictures have moved lately.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
+
+PICTURES, KEPT_S = 20, 2.0  # that are kept
+MOST_POINTS, FEWEST_POINTS = 80, 12
+SHARE_OF_WAY = 0.3  # of the whole way, that is compared with it
+LEAST_FLOW_PX = 0.7  # median motion, by odometry or by the pictures, that can be compared
+TURN_SIGMA_RAD = math.radians(0.3)  # of odometry between two pictures
+LEAST_PX, ROUNDS = 0.3, 4  # deviation of a point that is followed; of the robust fit
+# Beyond this factor, and this many deviations, the parts contradict each other.
+MOST_FACTOR, SIGMAS = 1.4, 3.0
+SETTLE_S = 1.0  # after a contradiction: wheels that slip go on slipping
+WAY_SIGMA_M = 0.003  # by which the way between two poses is wrong
+THERE_AND_BACK_PX = 0.5
+WINDOW_PX, LEVELS = 15, 3
+CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.02)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Picture:
+    """A grey picture (h, w), and the pose of its camera (4, 4)."""
+
+    stamp_s: float
+    grey: np.ndarray
+    pose: np.ndarray
+
+
+class RecentMotion:
+    """The last pictures of one camera."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget them."""
+        self._pictures: collections.deque[_Picture] = collections.deque(maxlen=PICTURES)
+
+    def add(self, stamp_s: float, grey: np.ndarray, pose: np.ndarray) -> None:
+        """Take a picture (h, w) uint8 with its pose (4, 4), from the optical into a fixed frame."""
+        pictures = self._pictures
+        while pictures and not 0 <= stamp_s - pictures[0].stamp_s <= KEPT_S:
+            pictures.popleft()
+        pictures.append(_Picture(stamp_s, grey, pose))
+
+    def share(
+        self,
+        points: np.ndarray,
+        inverse: np.ndarray,
+        way_m: float,
+        focal_px: float,
+        rays_at: Callable[[np.ndarray], np.ndarray],
+    ) -> tuple[float, float] | None:
+        """Return how much the pictures have moved by what odometry says, and its deviation.
+
+        Over the last part of the way. points: (n, 2) pixels of the last picture; inverse: (n,) 1/Z
+        in it, by the whole way of way_m; rays_at: (n, 3) rays (x', y', 1) of pixels. None where
+        there is nothing to compare.
+        """
+        here, before = self._pictures[-1], self._earlier(way_m)
+        if before is None or len(points) < FEWEST_POINTS:
+            return None
+        some = np.linspace(0, len(points) - 1, min(len(points), MOST_POINTS)).astype(int)
+        points, inverse = points[some].astype(np.float32), inverse[some]
+        there, found = _followed(here.grey, before.grey, points)
+        if found.sum() < FEWEST_POINTS:
+            return None
+        rays, seen = rays_at(points[found]), rays_at(there[found])
+        turn = before.pose[:3, :3].T @ here.pose[:3, :3]
+        way = before.pose[:3, :3].T @ (here.pose[:3, 3] - before.pose[:3, 3])
+        turned = rays @ turn.T
+        moved = turned + inverse[found, None] * way
+        with np.errstate(all='ignore'):
+            still = turned[:, :2] / turned[:, 2:]
+            expected = moved[:, :2] / moved[:, 2:] - still
+        observed = seen[:, :2] - still
+        known = np.isfinite(expected).all(axis=1) & np.isfinite(observed).all(axis=1)
+        known &= moved[:, 2] > 0.2
+        if known.sum() < FEWEST_POINTS:
+            return None
+        return _share(expected[known], observed[known], still[known], focal_px, way)
+
+    def contradiction(
+        self,
+        points: np.ndarray,
+        inverse: np.ndarray,
+        way_m: float,
+        focal_px: float,
+        rays_at: Callable[[np.ndarray], np.ndarray],
+    ) -> str:
+        """Return why depth by the whole way cannot be right, '' if it can; as of `share`."""
+        found = self.share(points, inverse, way_m, focal_px, rays_at)
+        if found is None:
+            return ''
+        share, sigma = found
+        nearest = min(max(share, 1 / MOST_FACTOR), MOST_FACTOR)
+        if abs(share - nearest) <= SIGMAS * sigma:
+            return ''
+        return (
+            f'the pictures have moved {share:.0%} of what odometry and the way before it say: '
+            'wheels slip, or one of both was late'
+        )
+
+    def _earlier(self, way_m: float) -> _Picture | None:
+        """The newest picture from which so much of the way has been gone; None without one."""
+        here = self._pictures[-1]
+        for each in reversed(self._pictures):
+            moved = float(np.linalg.norm(each.pose[:3, 3] - here.pose[:3, 3]))
+            if moved >= SHARE_OF_WAY * way_m:
+                return each
+        return None
+
+
+def _followed(
+    first: np.ndarray, second: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the first picture are in the second, and which are found, (n,) bool."""
+    there, found = _flow(first, second, points)
+    back, found_back = _flow(second, first, there)
+    found &= found_back & (np.linalg.norm(back - points, axis=1) < THERE_AND_BACK_PX)
+    return there, found & np.isfinite(there).all(axis=1)
+
+
+def _flow(
+    first: np.ndarray, second: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    there, status, _ = cv2.calcOpticalFlowPyrLK(
+        first, second, points, points.copy(),
+        winSize=(WINDOW_PX, WINDOW_PX), maxLevel=LEVELS, criteria=CRITERIA,
+    )  # fmt: skip
+    return there, status.ravel() > 0
+
+
+def _share(
+    expected: np.ndarray, observed: np.ndarray, still: np.ndarray, focal_px: float, way: np.ndarray
+) -> tuple[float, float] | None:
+    """Robust least squares of observed = share * expected + a small turn, (n, 2) each."""
+    flow = [float(np.median(np.linalg.norm(each, axis=1))) for each in (expected, observed)]
+    if max(flow) * focal_px < LEAST_FLOW_PX:
+        return None
+    x, y = still.T
+    # The motion of (x', y') by small turns about the three axes (Longuet-Higgins 1980).
+    by_turn = np.stack(
+        [np.stack([x * y, 1 + y * y], 1), np.stack([-(1 + x * x), -x * y], 1), np.stack([y, -x], 1)]
+    )
+    columns = np.concatenate([expected[None], by_turn]).reshape(4, -1).T
+    target, votes = observed.ravel(), np.ones(2 * len(x))
+    prior = np.diag([0.0, *[(LEAST_PX / focal_px / TURN_SIGMA_RAD) ** 2] * 3])
+    for _ in range(ROUNDS):
+        weighted = columns * votes[:, None]
+        normal = weighted.T @ columns + prior
+        if not np.linalg.cond(normal) < 1e14:
+            return None
+        solution = np.linalg.solve(normal, weighted.T @ target)
+        off = np.linalg.norm((columns @ solution - target).reshape(-1, 2), axis=1) * focal_px
+        deviation = max(robust_deviation(off), LEAST_PX)
+        votes = np.repeat(tukey_votes(off, BIWEIGHT * deviation), 2)
+    if votes.sum() < len(votes) / 4:
+        return None
+    variance = float(np.linalg.inv(normal)[0, 0]) * (deviation / focal_px) ** 2
+    share = float(solution[0])
+    of_way = share * WAY_SIGMA_M / max(float(np.linalg.norm(way)), 1e-6)
+    return share, math.hypot(math.sqrt(max(variance, 0.0)), of_way)
