@@ -42,6 +42,7 @@ MAX_BEYOND = 0.08  # 1/Z below 0 of the farthest, as a share of the nearest mark
 EDGE_SAMPLES, EDGE_PLACES = 17, np.linspace(0.1, 0.9, 13)  # across and along a side
 EDGE_REACH, MAX_REACH_PX = 0.9, 6.0  # how far to look across it: in cells of the marker, in pixels
 EDGE_ROUNDS = 2
+MOST_NAMED = 5  # markers in a text
 MIN_GREY = 20.0  # between black and white, of 255
 
 
@@ -133,7 +134,26 @@ class MarkerScale:
         proportional: the shift is 0 (`Output.proportional`). Raises `InvalidInverseDepth`.
         """
         d = checked(d, grid)
-        self._seen = ''
+        seen: list[MarkerPose] = []
+        found = self._fitted(picture, d, grid, camera, options, proportional, seen)
+        # All at once: diagnostics may be asked for from another thread.
+        self._seen = ', '.join(
+            f'{each.marker.number} at {each.z_m:.2f} m (+- {each.sigma * each.z_m:.2f})'
+            for each in seen[:MOST_NAMED]
+        )
+        return found
+
+    def _fitted(
+        self,
+        picture: np.ndarray,
+        d: np.ndarray,
+        grid: Grid,
+        camera: CameraModel,
+        options: MarkerOptions,
+        proportional: bool,
+        seen: list[MarkerPose],
+    ) -> ScaleShift | Refusal:
+        """As `update`; adds the markers whose distance is known to `seen`."""
         if not options.size > 0:
             return Refusal('marker.size is not set')
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
@@ -147,15 +167,12 @@ class MarkerScale:
             return Refusal(f'no marker of {self._detector.dictionary} is seen')
         chosen = [each for each in found if options.id in (-1, each.number)]
         if not chosen:
-            numbers = ', '.join(str(each.number) for each in found[:5])
+            numbers = ', '.join(str(each.number) for each in found[:MOST_NAMED])
             return Refusal(f'marker {options.id} is not seen, only {numbers}')
         cells = self._detector.cells
         poses = [marker_pose(each, grey, camera, options.size, cells) for each in chosen]
         good = [each for each in poses if isinstance(each, MarkerPose)]
-        self._seen = ', '.join(
-            f'{each.marker.number} at {each.z_m:.2f} m (+- {each.sigma * each.z_m:.2f})'
-            for each in good[:5]
-        )
+        seen += good
         if not good:
             return next(each for each in poses if isinstance(each, Refusal))
         return fit_markers(d, grid, good, grey.shape, proportional=proportional)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
-from midas_depth_ros.geometry.camera_model import CameraModel, distort
+from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.carried import CarriedScale
 from midas_depth_ros.geometry.heading import (
     FocalFilter,
@@ -23,7 +23,7 @@ from midas_depth_ros.geometry.heading import (
 )
 from midas_depth_ros.geometry.recent_motion import SETTLE_S, RecentMotion
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
-from midas_depth_ros.geometry.tracking import PointTracks, at_points, reduced_size
+from midas_depth_ros.geometry.tracking import PointTracks, ReducedCamera, at_points
 from midas_depth_ros.geometry.two_views import (
     ViewPair,
     common_share,
@@ -86,7 +86,7 @@ class ParallaxScale:
         self._heading = HeadingFilter()
         self._focal = FocalFilter()
         self._camera: CameraModel | None = None
-        self._slipped_s = -math.inf
+        self._doubted_s = self._slipped_s = -math.inf
         self._values: dict[str, str] = {}
         self._restart()
 
@@ -162,7 +162,7 @@ class ParallaxScale:
             self._restart()
             return Refusal('the pose by odometry is not a rigid transform of finite numbers')
         if camera != self._camera:
-            self._camera, self._rays = camera, _Rays(camera)
+            self._camera, self._rays = camera, ReducedCamera(camera)
             self._focal = FocalFilter()
             self._restart()
         restart = self._gap(stamp_s, place)
@@ -176,7 +176,11 @@ class ParallaxScale:
         self._tracks.update(small, self._expected(here))
         self._recent.add(stamp_s, small, place)
         answer = self._scale(here, d, shape)
-        if isinstance(answer, _Slipped):  # all that was seen before is as wrong
+        doubted_s = self._doubted_s
+        if isinstance(answer, _Slipped):
+            self._doubted_s = stamp_s
+        if isinstance(answer, _Slipped) and 0 <= stamp_s - doubted_s < SETTLE_S:
+            # Twice is no chance: all that was seen before is as wrong.
             self._slipped_s = stamp_s
             self._restart()
             self._path.append(here)
@@ -453,7 +457,8 @@ def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """d at (n, 2) points, and how much it changes around them."""
     d = d.astype(np.float32, copy=False)
     around = np.ones((3, 3), np.uint8)
-    spread = cv2.dilate(d, around) - cv2.erode(d, around)
+    with np.errstate(over='ignore'):  # where nothing is known around a pixel, these are extremes
+        spread = cv2.dilate(d, around) - cv2.erode(d, around)
     return at_points(d, points), at_points(spread, points)
 
 
@@ -463,58 +468,6 @@ def _some(d: np.ndarray) -> np.ndarray:
     some = d[::step, ::step]
     known = np.sort(some[np.isfinite(some)])
     return known if known.size else d[np.isfinite(d)]
-
-
-class _Rays:
-    """Rays of the reduced pictures of a camera."""
-
-    def __init__(self, camera: CameraModel) -> None:
-        self.size = reduced_size(camera.width, camera.height)
-        self.camera = camera.scaled(*self.size)
-        self._factor = 1.0
-        bent = camera.distortion_model not in ('', 'none')
-        self._grid = self.camera.normalised_grid() if bent else None
-
-    def correct(self, factor: float) -> None:
-        """Take the focal length for this many times the calibrated one."""
-        self._factor = factor
-
-    @property
-    def focal_px(self) -> float:
-        """The focal length in reduced pixels."""
-        return self._factor * math.sqrt(self.camera.fx * self.camera.fy)
-
-    def at(self, pixels: np.ndarray) -> np.ndarray:
-        """Return (n, 3) rays (x', y', 1) of (n, 2) pixels."""
-        rays = np.ones((len(pixels), 3))
-        if self._grid is None:
-            rays[:, 0] = (pixels[:, 0] - self.camera.cx) / self.camera.fx
-            rays[:, 1] = (pixels[:, 1] - self.camera.cy) / self.camera.fy
-        else:
-            rays[:, 0] = at_points(self._grid[0], pixels)
-            rays[:, 1] = at_points(self._grid[1], pixels)
-        rays[:, :2] /= self._factor
-        return rays
-
-    def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return places all over the picture, in shares of it (n, 2), and their rays (n, 3)."""
-        x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
-        shares = np.stack([x.ravel(), y.ravel()], axis=1)
-        return shares, self.at(shares * np.array(self.size) - 0.5)
-
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Return where points (n, 3) of the optical frame are seen, in shares of the picture."""
-        x, y = (self._factor * points[:, axis] / points[:, 2] for axis in (0, 1))
-        if self._grid is not None:
-            x, y = distort(x, y, self.camera.distortion_model, self.camera.distortion)
-        u, v = self.camera.fx * x + self.camera.cx, self.camera.fy * y + self.camera.cy
-        return (np.stack([u, v], axis=1) + 0.5) / np.array(self.size)
-
-    def pixels(self, before: np.ndarray, after: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Return about where rays `after` are, of the pixels `at` with rays `before`; (n, 2)."""
-        with np.errstate(all='ignore'):
-            moved = after[:, :2] / after[:, 2:] - before[:, :2]
-        return at + self._factor * moved * np.array([self.camera.fx, self.camera.fy])
 
 
 def _motion(there: np.ndarray, here: np.ndarray) -> np.ndarray:

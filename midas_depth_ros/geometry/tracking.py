@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
+from midas_depth_ros.geometry.camera_model import CameraModel, distort
+
 PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
 POINTS = 240  # followed at most
@@ -203,3 +205,55 @@ def at_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
         + image[top + 1, left] * (1 - a) * b + image[top + 1, left + 1] * a * b
     )  # fmt: skip
     return np.where(inside, value, math.nan)
+
+
+class ReducedCamera:
+    """Rays of the reduced pictures of a camera."""
+
+    def __init__(self, camera: CameraModel) -> None:
+        self.size = reduced_size(camera.width, camera.height)
+        self.camera = camera.scaled(*self.size)
+        self._factor = 1.0
+        bent = camera.distortion_model not in ('', 'none')
+        self._grid = self.camera.normalised_grid() if bent else None
+
+    def correct(self, factor: float) -> None:
+        """Take the focal length for this many times the calibrated one."""
+        self._factor = factor
+
+    @property
+    def focal_px(self) -> float:
+        """The focal length in reduced pixels."""
+        return self._factor * math.sqrt(self.camera.fx * self.camera.fy)
+
+    def at(self, pixels: np.ndarray) -> np.ndarray:
+        """Return (n, 3) rays (x', y', 1) of (n, 2) pixels."""
+        rays = np.ones((len(pixels), 3))
+        if self._grid is None:
+            rays[:, 0] = (pixels[:, 0] - self.camera.cx) / self.camera.fx
+            rays[:, 1] = (pixels[:, 1] - self.camera.cy) / self.camera.fy
+        else:
+            rays[:, 0] = at_points(self._grid[0], pixels)
+            rays[:, 1] = at_points(self._grid[1], pixels)
+        rays[:, :2] /= self._factor
+        return rays
+
+    def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return places all over the picture, in shares of it (n, 2), and their rays (n, 3)."""
+        x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+        shares = np.stack([x.ravel(), y.ravel()], axis=1)
+        return shares, self.at(shares * np.array(self.size) - 0.5)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Return where points (n, 3) of the optical frame are seen, in shares of the picture."""
+        x, y = (self._factor * points[:, axis] / points[:, 2] for axis in (0, 1))
+        if self._grid is not None:
+            x, y = distort(x, y, self.camera.distortion_model, self.camera.distortion)
+        u, v = self.camera.fx * x + self.camera.cx, self.camera.fy * y + self.camera.cy
+        return (np.stack([u, v], axis=1) + 0.5) / np.array(self.size)
+
+    def pixels(self, before: np.ndarray, after: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Return about where rays `after` are, of the pixels `at` with rays `before`; (n, 2)."""
+        with np.errstate(all='ignore'):
+            moved = after[:, :2] / after[:, 2:] - before[:, :2]
+        return at + self._factor * moved * np.array([self.camera.fx, self.camera.fy])

@@ -160,7 +160,12 @@ INFO = CameraInfo(
     distortion_model='plumb_bob', d=[0.0] * 5,
 )  # fmt: skip
 IMU = Imu(header=header(1), orientation=Quaternion(w=1.0))
-CLOUD = cloud_message(np.ones((4, 5, 3), np.float32), np.zeros((4, 5, 3), np.uint8), header(1))
+CLOUD = cloud_message(
+    np.ones((4, 5, 3), np.float32),
+    np.zeros((4, 5, 3), np.uint8),
+    np.full((4, 5), 0.01, np.float32),
+    header(1),
+)
 MOUNTED = ('camera_height:=0.3', 'camera_pitch:=0.1', 'model:=embedded', 'diagnostics_rate:=5.0')
 TARGETS = (
     Target(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,12 @@ from midas_depth_ros.geometry import (
     ScaleShift,
     fit_ground_plane,
 )
+from midas_depth_ros.geometry import agreement as limits
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 
+LIMITS = (
+    limits.LEAST, limits.MOST, limits.MOST_ONCE, limits.LEAST_OF_ONE, limits.MOST_OF_ONE,
+)  # fmt: skip
 SCALE, SHIFT = 0.8, 0.05  # the network's, which both sources have to find
 TRUE = ScaleShift(SCALE, SHIFT, 'ground', points=1000, residual=0.01)
 STANDING = Refusal('the robot stands')
@@ -311,6 +316,28 @@ def test_time_that_goes_back_begins_anew():
     agreement = Agreement()
     drive(agreement, [1.3] * 5, start_s=100.0)
     assert agreement.update(3.0, FLOOR_ALONE, D, HERE) is TRUE
+
+
+def test_in_a_new_fixed_frame_it_is_held_by_time():
+    """Two metres from where it was found mean nothing after odometry began anew."""
+    agreement = Agreement()
+    drive(agreement, [1.3] * 5)
+    agreement.forget_places()
+    assert isinstance(agreement.update(1.0, FLOOR_ALONE, D, moved(50.0)), Refusal)
+    assert agreement.update(40.0, FLOOR_ALONE, D, moved(50.0)) is TRUE
+
+
+def test_the_page_names_the_limits_of_the_code():
+    page = (Path(__file__).parents[2] / 'docs' / 'metres.md').read_text().replace('\n', ' ')
+    percent = [f'{math.exp(each) - 1:.0%}'.replace('%', ' %') for each in LIMITS]
+    assert percent == ['10 %', '15 %', '20 %', '20 %', '35 %']
+    assert f'at least by {percent[1]} and at most by {percent[2]}' in page
+    assert f'a single place by more ({percent[3][:-2]} to {percent[4]})' in page
+    assert f'at least by {percent[0]} and at most by {percent[1]}' in page
+    assert f'the median of the last {limits.REMEMBERED} comparisons' in page
+    assert f'moved {limits.MOVED_M:g} m or turned {math.degrees(limits.TURNED_RAD):.0f} deg' in page
+    assert f'it is held for {limits.HELD_S:g} s' in page
+    assert f'uncertain by more than {limits.TOO_UNCERTAIN:.0%}'.replace('%', ' %') in page
 
 
 def test_the_same_frames_give_the_same():

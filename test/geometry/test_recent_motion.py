@@ -37,7 +37,7 @@ def pose(x_m: float, yaw_rad: float = 0.0) -> np.ndarray:
     return made
 
 
-def drive(true_m, said_m, yaw_rad=None) -> list[ScaleShift | Refusal]:
+def drive(true_m, said_m, yaw_rad=None, blind=np.s_[:0]) -> list[ScaleShift | Refusal]:
     """The scale of each picture, taken at true_m, where odometry says said_m."""
     scale, made = ParallaxScale(), []
     turns = [0.0] * len(true_m) if yaw_rad is None else yaw_rad
@@ -45,6 +45,7 @@ def drive(true_m, said_m, yaw_rad=None) -> list[ScaleShift | Refusal]:
         view = seen(round(float(x_m), 6), round(float(turn), 6))
         grey = cv2.cvtColor(view.rgb, cv2.COLOR_RGB2GRAY)
         d = (1 / view.depth_z).astype(np.float32)
+        d[blind] = np.nan
         made.append(scale.update(0.1 * number, grey, d, CAMERA, pose(float(said), float(turn))))
     return made
 
@@ -69,6 +70,12 @@ def test_one_that_drives_along_an_arc_is_not_refused():
     made = drive(WAY, WAY, turns)
     assert sum(isinstance(each, ScaleShift) for each in made) > 15
     assert not any(isinstance(each, Refusal) and 'wheels slip' in each.reason for each in made)
+
+
+def test_a_part_of_the_picture_may_be_unknown():
+    made = drive(WAY, WAY, blind=np.s_[:, :120])
+    assert len(factors(made)) > 15
+    assert np.abs(factors(made) - 1).max() < 0.15
 
 
 def test_pictures_that_freeze_while_the_wheels_turn_give_no_metres():

@@ -40,7 +40,8 @@ def cloud(count: int) -> PointCloud2:
     across = np.linspace(-1, 1, count)
     xyz = np.stack([np.full(count, 2.0), across, np.full(count, 0.0)], axis=-1)
     points = xyz.astype(np.float32)[None]
-    return cloud_message(points, np.zeros((1, count, 3), np.uint8), header(7))
+    grey = np.zeros((1, count, 3), np.uint8)
+    return cloud_message(points, grey, np.full((1, count), 0.01, np.float32), header(7))
 
 
 GOOD = {

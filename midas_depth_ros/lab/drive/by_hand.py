@@ -44,6 +44,7 @@ class Person:
         self._radius_m = radius_m
         self._metres_s = begin_s - PATIENCE_S + START_S  # when there were metres last
         self._now_s = begin_s
+        self._driven_m = 0.0
         self._since_s = math.nan  # when the person took over; NaN = does not drive
         self._side = 1.0
         self._was_commanded = False  # whether the robot has been left to its avoidance since
@@ -58,15 +59,19 @@ class Person:
         self._metres_s = max(self._metres_s, now_s)
 
     def command(
-        self, now_s: float, bearings_rad: np.ndarray, ranges_m: np.ndarray
+        self, now_s: float, bearings_rad: np.ndarray, ranges_m: np.ndarray, driven_m: float
     ) -> tuple[float, float] | None:
         """Return forward speed (m/s) and turn (rad/s) by hand; None: the robot is left to itself.
 
         bearings_rad, ranges_m: (n,), what is really around its middle, to the left positive.
+        driven_m: how far it has driven in all.
         """
         elapsed, self._now_s = now_s - self._now_s, now_s
+        moved_m, self._driven_m = driven_m - self._driven_m, driven_m
         waited = now_s - self._metres_s
         help_ = self.help
+        if self.drives:
+            help_ = dataclasses.replace(help_, way_m=help_.way_m + moved_m)
         if waited > START_S:
             help_ = dataclasses.replace(help_, without_metres_s=help_.without_metres_s + elapsed)
         if waited < START_S:
@@ -76,15 +81,13 @@ class Person:
             self._side = self._freer_side(bearings_rad, ranges_m)
         elif self.drives and now_s - self._since_s > LONGEST_S:
             self._since_s, self._metres_s = math.nan, now_s - START_S
+        self.help = help_
         if not self.drives:
-            self.help = help_
             self._was_commanded = self._was_commanded or waited < START_S
             return None
         if self._was_commanded and now_s - self._since_s < LET_GO_S:
-            self.help = help_
             return 0.0, 0.0
         speed = SPEED_M_S if self._room(bearings_rad, ranges_m) > ROOM_M else 0.0
-        self.help = dataclasses.replace(help_, way_m=help_.way_m + speed * elapsed)
         return speed, 0.0 if speed else self._side * TURN_RAD_S
 
     def _room(self, bearings_rad: np.ndarray, ranges_m: np.ndarray) -> float:

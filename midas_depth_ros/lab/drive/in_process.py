@@ -516,7 +516,8 @@ def drive(
                     person.see_metres(now_s)
             by_hand = None
             if person is not None:
-                by_hand = person.command(now_s, AROUND_RAD, robot.scan(AROUND_RAD))
+                around = AROUND_RAD, robot.scan(AROUND_RAD)
+                by_hand = person.command(now_s, *around, robot.outcome.distance_m)
             speed, turn = by_hand or avoidance.limit(now_s, speed, turn)
         robot.command(now_s, speed, turn)
     return robot.outcome

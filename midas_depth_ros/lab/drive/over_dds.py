@@ -116,7 +116,8 @@ class DriveNode(Node):
             return None
         ranges = np.array(around.ranges)
         bearings = around.angle_min + around.angle_increment * np.arange(len(ranges))
-        return self.person.command(time.monotonic(), bearings, ranges)
+        driven_m = self.outcome().distance_m
+        return self.person.command(time.monotonic(), bearings, ranges, driven_m)
 
     def _on_around(self, message: LaserScan) -> None:
         self._around = message

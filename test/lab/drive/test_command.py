@@ -98,6 +98,23 @@ def test_over_dds_blind_collides_and_avoiding_does_not(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.thorough
+@pytest.mark.timeout(400)
+def test_over_dds_by_odometry_a_person_starts_it(tmp_path):
+    with free_domain() as domain:
+        result = call(
+            '--worlds', '1', '--seconds', '12', '--no-blind', '--json', '--scale', 'odometry',
+            '--depth', 'model', '--model', 'embedded', '--worlds-are', 'furnished',
+            '--logs', str(tmp_path), ROS_DOMAIN_ID=str(domain),
+        )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found['collisions'], found['scale']) == (0, 'odometry')
+    assert found['times_by_hand'] >= 1
+    assert 0.03 < found['distance_by_hand_m'] <= found['distance_m']
+    assert 0 < found['seconds_without_metres'] < 13
+
+
 @pytest.mark.timeout(400)
 def test_a_process_that_ends_is_named(tmp_path):
     with free_domain() as domain:
