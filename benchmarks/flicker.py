@@ -632,7 +632,7 @@ def main(drives: int, seconds: float, path: Path | None) -> None:
     infer = load_estimator('embedded').infer
     driven_text, odometry, pictures = rendered_tables(SEEDS[:drives], seconds, infer)
     parts = {
-        f'{min(drives, len(SEEDS))} rendered drives of {seconds:g} s:': driven_text,
+        f'Rendered drives of {seconds:g} s, {min(drives, len(SEEDS))} in all:': driven_text,
         'Real sequences, one scale for all frames:': real_table(infer),
         'Lag, in a hall with 3 % noise:': lag_table(),
         'Processor time of a frame of 256x192, one core:': time_table(odometry, pictures),
