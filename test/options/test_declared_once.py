@@ -32,6 +32,8 @@ OTHERS = {
     ('lab/evaluate/verdict.py', 'latency_s'),
     ('benchmarks/edges.py', 'model'),  # of a measurement, as the next ones are
     ('benchmarks/markers.py', 'model'),
+    ('benchmarks/drive_accuracy.py', 'model'),
+    ('benchmarks/metric_on_real.py', 'model'),
     ('benchmarks/node.py', 'model'),
     ('benchmarks/sigma.py', 'model'),
     ('benchmarks/graph.py', 'size'),  # of a network's input
