@@ -83,9 +83,7 @@ def marker(number: int, across: np.ndarray, below: np.ndarray, z_m: float) -> np
     table = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
     draw = getattr(cv2.aruco, 'generateImageMarker', None) or cv2.aruco.drawMarker
     margin = round(MARGIN * 400)
-    whole = cv2.copyMakeBorder(
-        draw(table, number, 400), *[margin] * 4, cv2.BORDER_CONSTANT, value=255
-    )
+    whole = np.pad(draw(table, number, 400), margin, constant_values=255)
     side = max(8, round((1 + 2 * MARGIN) * SIZE_M * CAMERA.fx / z_m))
     fine = cv2.resize(whole, (side, side), interpolation=cv2.INTER_AREA)
     u, v = (

@@ -14,6 +14,7 @@ import numpy as np
 from midas_depth_ros.geometry.curve import Curve, monotone_curve
 from midas_depth_ros.geometry.fitting import robust_deviation, tukey_votes
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+from midas_depth_ros.options.metric import ScaleOptions
 
 MIN_ANCHORS = 12
 MIN_SHARE = 0.5  # of the weight that must agree with one line
@@ -55,7 +56,7 @@ class Anchors:
     picture: np.ndarray
 
 
-def fit_anchors(anchors: Anchors, shape: str = 'affine') -> ScaleShift | Refusal:
+def fit_anchors(anchors: Anchors, shape: str = ScaleOptions.shape) -> ScaleShift | Refusal:
     """Return the fit of 1/Z on d, or why there is none. Deterministic."""
     if len(anchors.d) < MIN_ANCHORS:
         return Refusal(f'only {len(anchors.d)} corners have a depth, {MIN_ANCHORS} are needed')

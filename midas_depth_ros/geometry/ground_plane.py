@@ -59,7 +59,7 @@ BEYOND, MAX_BEYOND, MAX_BEYOND_ABOVE = 0.08, 0.05, 0.25
 # How uncertain depth may be because of smooth errors, like a network's: its standard deviation as a
 # share, at the worst of these distances that is not nearer than any floor in view. Their reach, a
 # standard deviation, in cells; averaged over this many cells nothing else is left of the residual.
-MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.045, 0.04
+MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.08, 0.04
 UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
 # What is off by more than the tolerance does not count as floor: a normal distribution with this
 # residual, in tolerances, was by so much wider before.

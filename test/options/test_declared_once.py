@@ -39,6 +39,9 @@ OTHERS = {
     ('benchmarks/graph.py', 'size'),  # of a network's input
     ('benchmarks/speed.py', 'backend'),
     ('benchmarks/speed.py', 'height'),
+    ('benchmarks/drive_accuracy.py', 'model'),  # that is measured
+    ('benchmarks/metric_on_real.py', 'model'),
+    ('benchmarks/odometry_scale.py', 'model'),
     ('benchmarks/speed.py', 'precision'),
     ('benchmarks/speed.py', 'size'),
     ('benchmarks/speed.py', 'width'),
