@@ -27,6 +27,7 @@ MAX_DROP_RANGE_M = 2.0  # a floor farther away is seen at too grazing an angle t
 # An uncertain obstacle may be this many deviations (of 1/Z, at most so large in 1/m) before where
 # it was measured.
 AT_THE_NEAREST, MOST_DOUBT = np.float32(2.0), np.float32(50.0)
+SOMEWHERE = np.float32(0.6)  # share of 1/Z: with less certainty it is only known to be there
 REACH = 0.04  # of the width: how far an obstacle may move in the picture per frame
 GAP_S = 1.0  # after a longer pause, obstacles count at once
 FAR_INVERSE_DEPTH = np.float32(1e-6)  # stands for "beyond range" in the median, 1/m
@@ -81,7 +82,8 @@ def find_obstacles(
     which keeps thin objects longer than `min_pixels`. sigma: (h, w) float32, the standard deviation
     of 1/Z, 1/m, but for that of edges: what is less certain than `max_share` of its 1/Z is not seen
     as floor, and an obstacle counts where it is at the nearest, two deviations before where it was
-    measured: it may be there. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    measured: it may be there. What is less certain than `SOMEWHERE` is `dropped` there: unknown,
+    since a distance that is a guess helps nobody. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
     """
     options = options or ObstacleOptions()
     known = checked(depth_z, grid) > 0
@@ -103,17 +105,20 @@ def find_obstacles(
     above = (height >= options.min_height) & (off > noise)
     below = (height < -options.max_drop) & (descent > 0) & (off < -noise)
     floor = known & (descent > 0) & ~above & ~below
+    somewhere = np.zeros_like(known)  # it is there, but nobody knows where
     if sigma is not None:
         unsure = known & ~(sigma <= np.float32(max_share) * inverse)  # also where sigma is NaN
         floor &= ~without_specks(unsure & floor, options.min_pixels)
         there = unsure & above & ~beyond
         doubt = np.fmin(sigma[there], MOST_DOUBT)
+        somewhere[there] = doubt > SOMEWHERE * inverse[there]
         depth[there] = 1 / (inverse[there] + AT_THE_NEAREST * doubt)
     points = _points(np.where(below, ground_depth, depth), grid, mount)
     away = np.hypot(points[..., 0], points[..., 1])
     raised = above & (height <= options.max_height) & (away <= max_range_m) & ~beyond
     drop = below & (away <= MAX_DROP_RANGE_M)
     candidates = raised | drop
+    raised &= ~somewhere
     raised, drop = (without_specks(mask, options.min_pixels) for mask in (raised, drop))
     mask = raised | drop
     nearest = nearest_in_corridor(mask, points, options)
