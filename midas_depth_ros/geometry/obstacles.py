@@ -83,7 +83,8 @@ def find_obstacles(
     of 1/Z, 1/m, but for that of edges: what is less certain than `max_share` of its 1/Z is not seen
     as floor, and an obstacle counts where it is at the nearest, two deviations before where it was
     measured: it may be there. What is less certain than `SOMEWHERE` is `dropped` there: unknown,
-    since a distance that is a guess helps nobody. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    since a distance that is a guess helps nobody. Raises `InvalidInverseDepth` for arrays of the
+    wrong shape or type.
     """
     options = options or ObstacleOptions()
     known = checked(depth_z, grid) > 0
