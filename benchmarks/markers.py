@@ -81,7 +81,8 @@ def panel(
 def marker(number: int, across: np.ndarray, below: np.ndarray, z_m: float) -> np.ndarray:
     """Brightness of the print, as fine as it is in the picture."""
     table = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
-    draw = getattr(cv2.aruco, 'generateImageMarker', None) or cv2.aruco.drawMarker
+    name = 'generateImageMarker' if hasattr(cv2.aruco, 'generateImageMarker') else 'drawMarker'
+    draw = getattr(cv2.aruco, name)
     margin = round(MARGIN * 400)
     whole = np.pad(draw(table, number, 400), margin, constant_values=255)
     side = max(8, round((1 + 2 * MARGIN) * SIZE_M * CAMERA.fx / z_m))
