@@ -48,9 +48,10 @@ TURNED_RAD, MOVED_M, HELD_S = 0.5, 2.0, 30.0
 # A witness (of a refusal) that is more uncertain than this is no help to anybody.
 MOST_OF_WITNESS = 0.35
 # What one source says alone while the robot drives is believed only for so long after the other one
-# has agreed with it: the floor for so much of the way, since what is ahead changes with every step,
-# and the odometry, which is as good everywhere, for about a room and a minute.
-FLOOR_ALONE_M = 0.3
+# has agreed with it. The floor for so much of the way, since what is ahead changes with every step;
+# of a way on which a witness says much the same of every frame only a share counts. The odometry,
+# which is as good everywhere, for about a room and a minute.
+FLOOR_ALONE_M, WITNESSED_SHARE = 0.3, 0.1
 ODOMETRY_ALONE_M, ODOMETRY_ALONE_S = 20.0, 60.0
 FLOOR, ODOMETRY = 'ground_plane', 'odometry'
 PRIOR = 'model'  # learned, not measured: it is named beside the others and never decides
@@ -299,6 +300,8 @@ class Agreement:
                 if len(heard) == 2:
                     continue
                 found = compare(fits[first], fits[second], probes)
+                if heard == [ODOMETRY] and found is not None and FLOOR in (first, second):
+                    self._trust.witnessed = abs(found.middle) <= MOST_ONCE
                 if heard and (found is None or found.share > MOST_OF_WITNESS):
                     continue
                 if found is None:
@@ -312,7 +315,7 @@ class Agreement:
                     found = dataclasses.replace(found, unsure=True)
                 if not pair.add(stamp_s, found, pose, witness=bool(heard)):
                     against = against or pair.words
-                elif not (heard or found.unsure):
+                elif not found.unsure:
                     self._trust.agreed(first, second, stamp_s)
         return against
 
@@ -361,23 +364,36 @@ class Trust:
     """
 
     def __init__(self) -> None:
-        self.way_m = 0.0
+        self.witnessed = False  # in this frame
         self._place: np.ndarray | None = None
-        self._floor_m = 0.0  # the way up to where the floor was confirmed, or was new,
+        self._way_m = self._step_m = 0.0  # in all, and of this frame
+        self._floor_m = 0.0  # the way since the floor was confirmed, or was new, as it counts
         self._floor_at: np.ndarray | None = None  # and the pose there
         self._odometry_m, self._odometry_s = -math.inf, -math.inf
 
     def move(self, place: np.ndarray | None) -> None:
-        """The camera is at (4, 4); None = unknown."""
+        """A new frame, from a pose (4, 4); None = unknown."""
+        self._floor_m = self._unconfirmed_m
+        self.witnessed, self._step_m = False, 0.0
         if place is None:
             return
         if self._place is not None:
-            self.way_m += float(np.linalg.norm(place[:3, 3] - self._place[:3, 3]))
+            self._step_m = float(np.linalg.norm(place[:3, 3] - self._place[:3, 3]))
+        self._way_m += self._step_m
         self._place = place
         if self._floor_at is None:
             self._floor_at = place
         elif is_elsewhere(self._floor_at, place, by_way=False):
-            self._floor_m, self._floor_at = self.way_m, place
+            self._renew()
+
+    @property
+    def _unconfirmed_m(self) -> float:
+        """The way since the floor was confirmed, as it counts."""
+        return self._floor_m + self._step_m * (WITNESSED_SHARE if self.witnessed else 1.0)
+
+    def _renew(self) -> None:
+        self._floor_m = self._step_m = 0.0
+        self._floor_at = self._place
 
     def forget_place(self) -> None:
         """The fixed frame has changed."""
@@ -386,9 +402,9 @@ class Trust:
     def agreed(self, first: str, second: str, stamp_s: float) -> None:
         """Two sources have agreed that both give metres."""
         if ODOMETRY in (first, second):
-            self._odometry_m, self._odometry_s = self.way_m, stamp_s
+            self._odometry_m, self._odometry_s = self._way_m, stamp_s
             if FLOOR in (first, second):
-                self._floor_m, self._floor_at = self.way_m, self._place
+                self._renew()
 
     def unconfirmed(
         self, speaking: set[str], said: Mapping[str, ScaleShift | Refusal], stamp_s: float
@@ -398,14 +414,13 @@ class Trust:
             return ''
         why = {name: fit.reason for name, fit in said.items() if isinstance(fit, Refusal)}
         if FLOOR in speaking:
-            way_m = self.way_m - self._floor_m
-            if way_m <= FLOOR_ALONE_M:
+            if self._unconfirmed_m <= FLOOR_ALONE_M:
                 return ''
             return (
-                f'the floor alone: on the last {way_m:.2f} m of the way the odometry has not '
-                f'confirmed it ({why[ODOMETRY]})'
+                f'the odometry has not confirmed the floor on the last {FLOOR_ALONE_M:g} m or '
+                f'more of the way: {why[ODOMETRY]}'
             )
-        ago_m, ago_s = self.way_m - self._odometry_m, stamp_s - self._odometry_s
+        ago_m, ago_s = self._way_m - self._odometry_m, stamp_s - self._odometry_s
         if ODOMETRY not in speaking or (ago_m <= ODOMETRY_ALONE_M and ago_s <= ODOMETRY_ALONE_S):
             return ''
         when = 'yet' if math.isinf(ago_s) else f'on the last {ago_m:.1f} m, in {ago_s:.0f} s'

@@ -19,6 +19,7 @@ from midas_depth_ros.options.metric import ScaleOptions
 MIN_ANCHORS = 12
 MIN_SHARE = 0.5  # of the weight that must agree with one line,
 MIN_WITNESS_SHARE = 0.35  # and for a witness: what two movers or two floors share has none
+MOST_BEYOND = 4.0  # by which its variance grows where the picture is beyond the corners, at most
 PAIRS = 160  # hypotheses
 # By which share of 1/Z a network is off: at first, and limits of what is found.
 NETWORK, NETWORK_LEAST, NETWORK_MOST = 0.12, 0.06, 0.25
@@ -242,7 +243,21 @@ def _judged(
         reason = (
             f'the scale by the corners is off by {sigma:.0%} (1 sigma): {MAX_SIGMA:.0%} are allowed'
         )
-    return Refusal(reason, fit) if reason else fit
+    if not reason:
+        return fit
+    return Refusal(reason, _witness(fit, spread_there, bent))
+
+
+def _witness(fit: ScaleShift, spread: np.ndarray, bent: np.ndarray) -> ScaleShift:
+    """A refused fit, as uncertain as it is in the nearer half of the picture, within limits.
+
+    spread, bent: the deviations of 1/Z in ascending d, and what of them is by being beyond corners.
+    """
+    near = len(spread) // 2
+    inside = np.maximum(spread[near:] ** 2 - bent[near:] ** 2, 1e-12)
+    factor = min(float(np.median(spread[near:] ** 2 / inside)), MOST_BEYOND)
+    of_scale, of_both, of_shift = (factor * each for each in fit.covariance)
+    return dataclasses.replace(fit, covariance=(of_scale, of_both, of_shift))
 
 
 def _too_few(near: np.ndarray, share: float) -> str:
