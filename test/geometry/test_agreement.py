@@ -279,7 +279,7 @@ def test_a_witness_contradicts_the_floor_and_it_is_held():
     found = {'ground_plane': TRUE, 'odometry': refused(2.0, 0.2)}
     for i in range(4):
         answer = agreement.update(i / 10, found, D, moved(0.05 * i))
-        assert 'the odometry' in answer.reason and 'for the same point' in answer.reason
+        assert 'for the same point' in answer.reason
     assert agreement.contradiction
     assert isinstance(agreement.update(1.0, FLOOR_ALONE, D, moved(0.2)), Refusal)
 
@@ -357,7 +357,8 @@ def test_a_wall_after_an_agreement_has_its_metres_for_a_room_and_a_minute():
     agreement = Agreement()
     drive(agreement, [1.0] * 5)
     far = driven_on(agreement, WALL, limits.ODOMETRY_ALONE_M + 1, 0.2, step_m=1.0)
-    assert far[-2] is WALL['odometry'] and isinstance(far[-1], Refusal)
+    assert far[-2] is WALL['odometry']
+    assert isinstance(far[-1], Refusal)
 
 
 def test_the_floor_is_believed_for_a_short_way_after_odometry_has_fallen_silent():
@@ -384,8 +385,9 @@ def test_with_an_assenting_witness_the_floor_is_believed_for_longer():
     agreement = Agreement()
     drive(agreement, [1.0] * 5)
     found = {'ground_plane': TRUE, 'odometry': refused(1.08, 0.2)}
-    assert all(given is TRUE for given in driven_on(agreement, found, 2.0, 0.2))
-    assert isinstance(driven_on(agreement, found, 2.0, 2.2)[-1], Refusal)
+    given = driven_on(agreement, found, 4.0, 0.2)
+    assert all(each is TRUE for each in given[:40])  # 2 m
+    assert isinstance(given[-1], Refusal)
 
 
 def test_a_floor_that_comes_back_out_of_nothing_is_not_believed():
