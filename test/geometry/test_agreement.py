@@ -486,6 +486,9 @@ def test_the_page_names_the_limits_of_the_code():
     assert f'moved {limits.MOVED_M:g} m or turned {math.degrees(limits.TURNED_RAD):.0f} deg' in page
     assert f'it is held for {limits.HELD_S:g} s' in page
     assert f'uncertain by more than {limits.TOO_UNCERTAIN:.0%}'.replace('%', ' %') in page
+    assert f'for {limits.FLOOR_ALONE_M:g} m of the way since' in page
+    assert round(1 / limits.WITNESSED_SHARE) == 10  # "ten times as long"
+    assert f'for {limits.ODOMETRY_ALONE_M:g} m and {limits.ODOMETRY_ALONE_S:g} s' in page
 
 
 def test_the_same_frames_give_the_same():
