@@ -17,6 +17,7 @@ from midas_depth_ros.geometry import (
     Refusal,
     ScaleShift,
     fit_ground_plane,
+    trust,
 )
 from midas_depth_ros.geometry import agreement as limits
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
@@ -352,11 +353,11 @@ def test_a_wall_after_an_agreement_has_its_metres_for_a_room_and_a_minute():
     agreement = Agreement()
     drive(agreement, [1.0] * 5)
     assert all(given is WALL['odometry'] for given in driven_on(agreement, WALL, 3.0, 0.2))
-    late = agreement.update(10 + limits.ODOMETRY_ALONE_S, WALL, D, moved(3.2))
+    late = agreement.update(10 + trust.ODOMETRY_ALONE_S, WALL, D, moved(3.2))
     assert re.search(r'not been confirmed by the floor on the last 3.0 m, in \d+ s', late.reason)
     agreement = Agreement()
     drive(agreement, [1.0] * 5)
-    far = driven_on(agreement, WALL, limits.ODOMETRY_ALONE_M + 1, 0.2, step_m=1.0)
+    far = driven_on(agreement, WALL, trust.ODOMETRY_ALONE_M + 1, 0.2, step_m=1.0)
     assert far[-2] is WALL['odometry']
     assert isinstance(far[-1], Refusal)
 
@@ -486,9 +487,9 @@ def test_the_page_names_the_limits_of_the_code():
     assert f'moved {limits.MOVED_M:g} m or turned {math.degrees(limits.TURNED_RAD):.0f} deg' in page
     assert f'it is held for {limits.HELD_S:g} s' in page
     assert f'uncertain by more than {limits.TOO_UNCERTAIN:.0%}'.replace('%', ' %') in page
-    assert f'for {limits.FLOOR_ALONE_M:g} m of the way since' in page
-    assert round(1 / limits.WITNESSED_SHARE) == 10  # "ten times as long"
-    assert f'for {limits.ODOMETRY_ALONE_M:g} m and {limits.ODOMETRY_ALONE_S:g} s' in page
+    assert f'for {trust.FLOOR_ALONE_M:g} m of the way since' in page
+    assert round(1 / trust.WITNESSED_SHARE) == 10  # "ten times as long"
+    assert f'for {trust.ODOMETRY_ALONE_M:g} m and {trust.ODOMETRY_ALONE_S:g} s' in page
 
 
 def test_the_same_frames_give_the_same():
