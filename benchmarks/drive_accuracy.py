@@ -423,30 +423,38 @@ def _outcome(made: Made, answer: Answer) -> str:
     return 'wrong' if wrong else 'right'
 
 
-def tables(count: int, seed: int, model: str) -> Iterator[tuple[str, str]]:
-    """Yield the tables by name, as Markdown."""
+TABLES = ('drives', 'drive scale', 'drive ambiguous', 'drive slip', 'drive walls', 'drive times')
+
+
+def tables(count: int, seed: int, model: str, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the wanted tables by name, as Markdown; the times are those of what the others ran."""
     figures = Figures(count, seed, model)
-    means, scale = figures.room_tables()
-    for name, lines in (
-        ('drives', means),
-        ('drive scale', scale),
-        ('drive ambiguous', figures.ambiguous_lines()),
-        ('drive slip', figures.slip_lines()),
-        ('drive walls', figures.wall_lines()),
-        ('drive times', figures.time_lines()),
+    if 'drives' in wanted or 'drive scale' in wanted:
+        for name, lines in zip(TABLES, figures.room_tables(), strict=False):
+            yield name, '\n'.join(lines)
+    for name, of_table in (
+        ('drive ambiguous', figures.ambiguous_lines),
+        ('drive slip', figures.slip_lines),
+        ('drive walls', figures.wall_lines),
+        ('drive times', figures.time_lines),
     ):
-        yield name, '\n'.join(lines)
+        if name in wanted:
+            yield name, '\n'.join(of_table())
 
 
 @click.command()
 @click.option('--drives', default=40, show_default=True, help='Drives for each noise.')
 @click.option('--seed', default=0, show_default=True)
 @click.option('--model', default='embedded', show_default=True)
+@click.option(
+    '--table', 'wanted', multiple=True, type=click.Choice(TABLES), default=TABLES,
+    help='Only this one; may be repeated.',
+)  # fmt: skip
 @click.option('--write', 'path', type=click.Path(dir_okay=False, path_type=Path))
-def main(drives: int, seed: int, model: str, path: Path | None) -> None:
+def main(drives: int, seed: int, model: str, wanted: Sequence[str], path: Path | None) -> None:
     """Print the tables, or write them between their marks in a Markdown file."""
     cv2.setNumThreads(1)
-    for name, text in tables(drives, seed, model):
+    for name, text in tables(drives, seed, model, wanted):
         if path is None:
             click.echo(f'\n{name}\n\n{text}')
         else:

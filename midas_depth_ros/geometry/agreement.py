@@ -17,6 +17,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+from midas_depth_ros.geometry.trust import (
+    FLOOR,
+    MOVED_M,
+    ODOMETRY,
+    TURNED_RAD,
+    Trust,
+    is_elsewhere,
+)
 
 # Two scales are compared in the pixels of the picture, at these percentiles of d: the nearer half,
 # where floor is, corners are, and a robot acts; leaving out what is farther than FAR_M by both, and
@@ -44,8 +52,9 @@ LEAST_TO_HOLD = 2
 # or moved about as far as the floor that is compared reaches. Without a known motion, after a time.
 # A ramp stays behind, but slip and a wrong mount of a sensor go along: what has contradicted the
 # floor is not believed alone before both have agreed again.
-TURNED_RAD, MOVED_M, HELD_S = 0.5, 2.0, 30.0
-FLOOR = 'ground_plane'
+HELD_S = 30.0
+# A witness (of a refusal) that is more uncertain than this is no help to anybody.
+MOST_OF_WITNESS = 0.35
 PRIOR = 'model'  # learned, not measured: it is named beside the others and never decides
 
 WORDS = {
@@ -104,8 +113,13 @@ class Pair:
             maxlen=REMEMBERED
         )
 
-    def add(self, stamp_s: float, found: Difference, pose: np.ndarray | None) -> bool:
-        """Take the comparison of a frame; whether both may be used in it."""
+    def add(
+        self, stamp_s: float, found: Difference, pose: np.ndarray | None, *, witness: bool = False
+    ) -> bool:
+        """Take the comparison of a frame; whether both may be used in it.
+
+        witness: of a fit that gives no metres. It may contradict, but ends no contradiction.
+        """
         if not self.contradicts or self.is_over(stamp_s, pose):  # what is held does not age
             while self._last and not 0 <= stamp_s - self._last[0][0] <= REMEMBERED_S:
                 self._last.popleft()
@@ -117,6 +131,8 @@ class Pair:
         differs = abs(lasting) > _within(DEVIATIONS * share, LEAST, most)
         self.ratio = math.exp(lasting)
         agrees = found.agrees and not differs
+        if agrees and witness:
+            return True
         self._in_a_row = 0 if agrees else self._in_a_row + 1
         self.contradicts = self._in_a_row >= LEAST_TO_HOLD
         if agrees:
@@ -165,6 +181,7 @@ class Agreement:
         """Forget everything, as after a change of camera or of time."""
         self.contradiction = ''
         self._pairs: dict[tuple[str, str], Pair] = {}
+        self._trust = Trust()
         self._said: dict[str, str] = {}
         self._verdict = 'no frame yet'
         self._now_s = -math.inf
@@ -173,6 +190,7 @@ class Agreement:
         """The fixed frame has changed: what was found in the old one is held by time alone."""
         for pair in self._pairs.values():
             pair.found_at = None
+        self._trust.forget_place()
 
     def update(
         self,
@@ -191,6 +209,7 @@ class Agreement:
             self.reset()
         self._now_s = stamp_s
         place = pose if isinstance(pose, np.ndarray) and np.isfinite(pose).all() else None
+        self._trust.move(place)
         fits = [fit for name, fit in found.items() if name != PRIOR]
         if len(fits) == 1 and not self._pairs:  # alone: judged by nobody else
             return self._alone(fits[0])
@@ -201,7 +220,12 @@ class Agreement:
         measured = {name: fit for name, fit in valid.items() if name != PRIOR}
         if not measured:
             return self._none(judged)
-        against = self._compared(stamp_s, measured, probes, place)
+        witnesses = {
+            name: witness
+            for name, fit in judged.items()
+            if (witness := _witness(fit, probes)) is not None
+        }
+        against = self._compared(stamp_s, measured, witnesses, probes, place)
         unsure = {
             name: f'its metres are uncertain by {share:.0%} (1 sigma)'
             for name, fit in measured.items()
@@ -217,6 +241,10 @@ class Agreement:
             judged[name] = Refusal(reason)
         if not measured:
             return self._none(judged)
+        unconfirmed = self._trust.unconfirmed(set(measured), judged, stamp_s)
+        if unconfirmed:
+            self._verdict = f'not confirmed: {unconfirmed}'
+            return Refusal(self._with_prior(unconfirmed, valid, probes))
         agreed = combined(measured, probes) if len(measured) > 1 else next(iter(measured.values()))
         self._verdict = f'{agreed.source} agree' if len(measured) > 1 else f'{agreed.source} alone'
         return agreed
@@ -258,14 +286,25 @@ class Agreement:
         self,
         stamp_s: float,
         measured: Mapping[str, ScaleShift],
+        witnesses: Mapping[str, ScaleShift],
         probes: np.ndarray,
         pose: np.ndarray | None,
     ) -> str:
-        """Compare each with each; the first contradiction of this frame, '' without one."""
-        names, against = sorted(measured), ''
+        """Compare each with each, but no two witnesses; the first contradiction of this frame, ''
+        without one.
+        """
+        fits = {**measured, **witnesses}
+        names, against = sorted(fits), ''
         for index, first in enumerate(names):
             for second in names[index + 1 :]:
-                found = compare(measured[first], measured[second], probes)
+                heard = [name for name in (first, second) if name in witnesses]
+                if len(heard) == 2:
+                    continue
+                found = compare(fits[first], fits[second], probes)
+                if heard == [ODOMETRY] and found is not None and FLOOR in (first, second):
+                    self._trust.witnessed = abs(found.middle) <= MOST_ONCE
+                if heard and (found is None or found.share > MOST_OF_WITNESS):
+                    continue
                 if found is None:
                     against = against or (
                         f'{WORDS.get(first, first)} and {WORDS.get(second, second)} cannot be '
@@ -273,8 +312,12 @@ class Agreement:
                     )
                     continue
                 pair = self._pairs.setdefault((first, second), Pair(first, second))
-                if not pair.add(stamp_s, found, pose):
+                if heard:
+                    found = dataclasses.replace(found, unsure=True)
+                if not pair.add(stamp_s, found, pose, witness=bool(heard)):
                     against = against or pair.words
+                elif not found.unsure:
+                    self._trust.agreed(first, second, stamp_s)
         return against
 
     def _held(
@@ -315,16 +358,17 @@ class Agreement:
         return f'{reason}; the model says {", ".join(nearer)}' if nearer else reason
 
 
+def _witness(fit: ScaleShift | Refusal, probes: np.ndarray) -> ScaleShift | None:
+    """The witness of a refusal, where it can be compared."""
+    if not isinstance(fit, Refusal) or fit.witness is None:
+        return None
+    checked = checked_source(fit.witness, probes)
+    return checked if isinstance(checked, ScaleShift) and any(checked.covariance) else None
+
+
 def metres(distance_m: float) -> str:
     """A distance for a sentence."""
     return f'{distance_m:.2f} m' if distance_m < BEYOND_M else f'more than {BEYOND_M:g} m'
-
-
-def is_elsewhere(before: np.ndarray, now: np.ndarray) -> bool:
-    """Whether a camera of the pose `now` no longer sees what it saw from `before`; both (4, 4)."""
-    moved_m = float(np.linalg.norm(now[:3, 3] - before[:3, 3]))
-    cosine = (float(np.trace(before[:3, :3].T @ now[:3, :3])) - 1) / 2
-    return moved_m >= MOVED_M or math.acos(max(-1.0, min(1.0, cosine))) >= TURNED_RAD
 
 
 def probes_of(d: np.ndarray) -> np.ndarray:

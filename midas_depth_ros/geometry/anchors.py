@@ -17,7 +17,9 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.options.metric import ScaleOptions
 
 MIN_ANCHORS = 12
-MIN_SHARE = 0.5  # of the weight that must agree with one line
+MIN_SHARE = 0.5  # of the weight that must agree with one line,
+MIN_WITNESS_SHARE = 0.35  # and for a witness: what two movers or two floors share has none
+MOST_BEYOND = 4.0  # by which its variance grows where the picture is beyond the corners, at most
 PAIRS = 160  # hypotheses
 # By which share of 1/Z a network is off: at first, and limits of what is found.
 NETWORK, NETWORK_LEAST, NETWORK_MOST = 0.12, 0.06, 0.25
@@ -57,7 +59,10 @@ class Anchors:
 
 
 def fit_anchors(anchors: Anchors, shape: str = ScaleOptions.shape) -> ScaleShift | Refusal:
-    """Return the fit of 1/Z on d, or why there is none. Deterministic."""
+    """Return the fit of 1/Z on d, or why there is none: then perhaps with a witness.
+
+    Deterministic.
+    """
     if len(anchors.d) < MIN_ANCHORS:
         return Refusal(f'only {len(anchors.d)} corners have a depth, {MIN_ANCHORS} are needed')
     level = _level(anchors)
@@ -198,19 +203,11 @@ def _judged(
     weight = emphasis * tukey_votes(off, REACH) * near / tolerance**2
     plain = emphasis / tolerance**2
     share = float(plain[near].sum() / plain.sum())
-    if share < MIN_SHARE or near.sum() < MIN_ANCHORS:
-        return Refusal(
-            f'only {int(near.sum())} corners ({share:.0%}) agree with one scale, {MIN_ANCHORS} '
-            f'({MIN_SHARE:.0%}) are needed'
-        )
+    if near.sum() < MIN_ANCHORS or share < MIN_WITNESS_SHARE:
+        return Refusal(_too_few(near, share))
     low, high = np.quantile(anchors.d[near], (0.05, 0.95))
     covered = float(np.diff(np.searchsorted(anchors.picture, (low, high)))[0])
     covered /= len(anchors.picture)
-    if covered < MIN_COVERED:
-        return Refusal(
-            f'the corners are only like {covered:.0%} of the picture in relative inverse depth, '
-            f'{MIN_COVERED:.0%} are needed: the rest has no texture'
-        )
     centre = float(weight @ anchors.d / weight.sum())
     spread = float(weight @ (anchors.d - centre) ** 2)
     # Errors of neighbours are alike: as many anchors count as there are patches with one.
@@ -224,17 +221,47 @@ def _judged(
     bent = BEND * _network(anchors, scale, shift, network, level) * outside * inverse
     spread_there = np.sqrt(of_middle + (picture - centre) ** 2 * of_scale + bent**2)
     sigma = float(np.quantile(spread_there / inverse, SIGMA_AT))
-    if sigma > MAX_SIGMA:
-        return Refusal(
-            f'the scale by the corners is off by {sigma:.0%} (1 sigma): {MAX_SIGMA:.0%} are allowed'
-        )
     covariance = (of_scale, -centre * of_scale, of_middle + centre * centre * of_scale)
     error = anchors.inverse - scale * anchors.d - shift
     residual = float(np.sqrt(weight @ error**2 / weight.sum()))
     curve: Curve = ()
     if shape == 'spline':
         curve = monotone_curve(anchors.d, anchors.inverse, weight, scale, shift)
-    return ScaleShift(
+    fit = ScaleShift(
         scale, shift, 'odometry', share, residual, int(near.sum()), covariance=covariance,
         curve=curve,
     )  # fmt: skip
+    reason = ''
+    if share < MIN_SHARE:
+        reason = _too_few(near, share)
+    elif covered < MIN_COVERED:
+        reason = (
+            f'the corners are only like {covered:.0%} of the picture in relative inverse depth, '
+            f'{MIN_COVERED:.0%} are needed: the rest has no texture'
+        )
+    elif sigma > MAX_SIGMA:
+        reason = (
+            f'the scale by the corners is off by {sigma:.0%} (1 sigma): {MAX_SIGMA:.0%} are allowed'
+        )
+    if not reason:
+        return fit
+    return Refusal(reason, _witness(fit, spread_there, bent))
+
+
+def _witness(fit: ScaleShift, spread: np.ndarray, bent: np.ndarray) -> ScaleShift:
+    """A refused fit, as uncertain as it is in the nearer half of the picture, within limits.
+
+    spread, bent: the deviations of 1/Z in ascending d, and what of them is by being beyond corners.
+    """
+    near = len(spread) // 2
+    inside = np.maximum(spread[near:] ** 2 - bent[near:] ** 2, 1e-12)
+    factor = min(float(np.median(spread[near:] ** 2 / inside)), MOST_BEYOND)
+    of_scale, of_both, of_shift = (factor * each for each in fit.covariance)
+    return dataclasses.replace(fit, covariance=(of_scale, of_both, of_shift))
+
+
+def _too_few(near: np.ndarray, share: float) -> str:
+    return (
+        f'only {int(near.sum())} corners ({share:.0%}) agree with one scale, {MIN_ANCHORS} '
+        f'({MIN_SHARE:.0%}) are needed'
+    )

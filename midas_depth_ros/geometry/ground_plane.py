@@ -27,7 +27,7 @@ from midas_depth_ros.geometry.fitting import (
     weighted_line,
 )
 from midas_depth_ros.geometry.mount import CameraMount
-from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.options.metric import SigmaOptions
 
 # --- Whether a fitted line of d over the floor's 1/Z is credible.
@@ -60,6 +60,7 @@ BEYOND, MAX_BEYOND, MAX_BEYOND_ABOVE = 0.08, 0.05, 0.25
 # share, at the worst of these distances that is not nearer than any floor in view. Their reach, a
 # standard deviation, in cells; averaged over this many cells nothing else is left of the residual.
 MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.08, 0.04
+LEAST_OF_WITNESS = 0.05  # share by which a floor that is refused for its unevenness may be off
 UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
 # What is off by more than the tolerance does not count as floor: a normal distribution with this
 # residual, in tolerances, was by so much wider before.
@@ -129,24 +130,29 @@ def _check_support(cells: GroundCells, line: GroundLine) -> None:
             f'the floor in view reaches only from {1 / high:.2f} to {1 / low:.2f} m: too little '
             'for a scale'
         )
-    _check_evenness(cells, line)
+
+
+def _check_behind(cells: GroundCells, line: GroundLine) -> None:
     behind = float((line.off[cells.candidate] < -1).mean())
     if behind > MAX_BEHIND:
         raise NoFloor(f'{behind:.0%} of what is below the horizon would lie behind the floor')
 
 
-def _check_evenness(cells: GroundCells, line: GroundLine) -> None:
+def _unevenness(cells: GroundCells, line: GroundLine) -> tuple[str, float]:
+    """Why a floor is too uncertain for metres, '' if it is not; by what share it is uncertain."""
     residual = float(np.sqrt(np.mean(line.off[line.on_floor] ** 2)))
     uncertain = uncertainty(cells, line)
     is_open = line.share >= OPEN_SHARE and uncertain <= MAX_UNCERTAIN_OPEN
-    if residual > (MAX_RESIDUAL_OPEN if is_open else MAX_RESIDUAL):
-        raise NoFloor('what is below the horizon is too uneven for a floor')
+    uneven = residual > (MAX_RESIDUAL_OPEN if is_open else MAX_RESIDUAL)
     uncertain *= float(np.interp(residual, *CUT_OFF))
+    if uneven:
+        return 'what is below the horizon is too uneven for a floor', uncertain
     if uncertain > MAX_UNCERTAIN and not is_open:
-        raise NoFloor(
+        return (
             f'the floor is uneven over long stretches: distances would be uncertain by '
             f'{uncertain:.0%} or more (1 sigma)'
-        )
+        ), uncertain
+    return '', uncertain
 
 
 def uncertainty(cells: GroundCells, line: GroundLine) -> float:
@@ -241,22 +247,30 @@ def fit_ground_plane(
     d: (h, w) float32 or float64, 16x16 or more, larger = nearer; values that are not finite are
     ignored. grid: `CameraModel.normalised_grid(w, h)`, NaN where the lens model has no inverse.
     min_horizon: of the picture that must be above the horizon; 0 = it need not be in view. sigma:
-    how exactly the mount is known. Deterministic. Raises `InvalidInverseDepth` for arrays of the
-    wrong shape or type.
+    how exactly the mount is known. A floor that is only too uneven is the refusal's witness.
+    Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
     """
     d = checked(d, grid)
     try:
         cells = _cells(d, grid, mount)
         line = _refined(cells, _best_hypothesis(cells))
         _check_support(cells, line)
-        _check_horizon(cells, line, min_horizon)
     except NoFloor as none:
         return Refusal(str(none))
+    uneven, uncertain = _unevenness(cells, line)
+    try:
+        _check_behind(cells, line)
+        _check_horizon(cells, line, min_horizon)
+    except NoFloor as none:
+        return Refusal(uneven or str(none))
     points = round(line.count * d.size / cells.d.size)
     fit = ScaleShift(line.scale, line.shift, 'ground', line.share, line.residual, points)
     by_line, by_mount = _line_covariance(cells, line), mount_covariance(fit, mount, sigma)
     both = [first + second for first, second in zip(by_line, by_mount, strict=True)]
-    return dataclasses.replace(fit, covariance=(both[0], both[1], both[2]))
+    fit = dataclasses.replace(fit, covariance=(both[0], both[1], both[2]))
+    if uneven:
+        return Refusal(uneven, less_certain(fit, max(uncertain, LEAST_OF_WITNESS)))
+    return fit
 
 
 # --- How uncertain scale and shift are: by the scatter of the floor's cells, and by the mount.

@@ -22,7 +22,7 @@ from midas_depth_ros.geometry.heading import (
     HeadingFilter,
 )
 from midas_depth_ros.geometry.recent_motion import SETTLE_S, RecentMotion
-from midas_depth_ros.geometry.scale import Refusal, ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.geometry.tracking import PointTracks, ReducedCamera, at_points
 from midas_depth_ros.geometry.two_views import (
     ViewPair,
@@ -54,6 +54,9 @@ MAX_DISAGREE = 0.15  # of the 1/Z of all corners between two views
 SEEN_SIGMAS, MIN_SEEN = 4.0, 8  # corners whose parallax is seen
 SLIP_M = 0.0015  # by which a way is wrong at least,
 SLIP_SHARE = 0.02  # and as a share of it
+# A fit that is refused for its few or alike corners is the more easily that of something which
+# moves, or of one object's own error: by such a share it may be off besides.
+WITNESS_SHARE = 0.05
 SOME_PIXELS = 2000
 WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
 
@@ -392,31 +395,26 @@ class ParallaxScale:
         seen = int((inverse[usable] > SEEN_SIGMAS * sigma[usable]).sum())
         self._values['anchors'] = str(int(usable.sum()))
         self._values['anchors with parallax'] = str(seen)
-        if seen < MIN_SEEN:
-            return Refusal(
-                f'too little parallax: {seen} of {int(usable.sum())} corners have moved measurably '
-                f'on {way:.2f} m, {MIN_SEEN} are needed'
-            )
         anchors = Anchors(
             value[usable], inverse[usable], sigma[usable], edge[usable],
             self._tracks.here[usable] / self._rays.size[0], _some(d),
         )  # fmt: skip
         fit = fit_anchors(anchors, shape)
+        if seen < MIN_SEEN:
+            return Refusal(
+                f'too little parallax: {seen} of {int(usable.sum())} corners have moved measurably '
+                f'on {way:.2f} m, {MIN_SEEN} are needed',
+                _doubtful(fit if isinstance(fit, ScaleShift) else fit.witness, slip),
+            )
         if isinstance(fit, Refusal):
-            return fit
+            return Refusal(fit.reason, _doubtful(fit.witness, slip))
         self._values['residual'] = f'{fit.residual:.3f} 1/m'
-        return _less_certain(fit, slip)
+        return less_certain(fit, slip)
 
 
-def _less_certain(fit: ScaleShift, share: float) -> ScaleShift:
-    """The same scale, whose metres may all be off together by this share."""
-    ss, st, tt = fit.covariance
-    more = (
-        ss + (share * fit.scale) ** 2,
-        st + share * share * fit.scale * fit.shift,
-        tt + (share * fit.shift) ** 2,
-    )
-    return dataclasses.replace(fit, covariance=more)
+def _doubtful(fit: ScaleShift | None, slip: float) -> ScaleShift | None:
+    """A fit that gives no metres, as a witness."""
+    return None if fit is None else less_certain(fit, math.hypot(slip, WITNESS_SHARE))
 
 
 def _combined(

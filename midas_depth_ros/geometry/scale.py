@@ -93,9 +93,25 @@ def depth_of_inverse(
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
-    """Why there is no scale: a sentence for diagnostics."""
+    """Why there is no scale: a sentence for diagnostics.
+
+    witness: a fit that is too uncertain to give metres, with a covariance that says so, but that
+    may contradict another source; None where nothing was found, or what was found is no scale.
+    """
 
     reason: str
+    witness: ScaleShift | None = None
+
+
+def less_certain(fit: ScaleShift, share: float) -> ScaleShift:
+    """Return the same scale, whose metres may besides all be off together by this share."""
+    ss, st, tt = fit.covariance
+    more = (
+        ss + (share * fit.scale) ** 2,
+        st + share * share * fit.scale * fit.shift,
+        tt + (share * fit.shift) ** 2,
+    )
+    return dataclasses.replace(fit, covariance=more)
 
 
 # --- Scale and shift over time: smoothed while they agree, replaced at a jump, dropped when old.
