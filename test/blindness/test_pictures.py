@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,15 +15,15 @@ import pytest
 from bags import JAZZY, START_NS, camera_info_message, raw_message
 from effort import THOROUGH
 
-import midas_depth_ros
 from midas_depth_ros.depth import load_estimator
+from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import Recorded
 from midas_depth_ros.nodes.bag.pipeline import BagPipeline
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.sim import Pose, furnished_world
 
-SAMPLES = sorted((Path(midas_depth_ros.__file__).parent / 'assets' / 'samples').glob('*.jpg'))
 SIZE = 320, 240
 FOCAL_PX = 190.0
 CAMERA = BagCamera('camera', '/camera/image_raw', '/camera/camera_info')
@@ -40,8 +39,16 @@ def estimator():
 
 @pytest.fixture(scope='module')
 def samples():
-    pictures = [cv2.imread(str(path))[..., ::-1] for path in SAMPLES]
-    return [np.ascontiguousarray(cv2.resize(each, SIZE)) for each in pictures]
+    """Furnished rooms, seen by the camera that `MOUNT` describes."""
+    camera = CameraModel(*SIZE, FOCAL_PX, FOCAL_PX, 0.5 * (SIZE[0] - 1), 0.5 * (SIZE[1] - 1))
+    height_m, pitch_rad = MOUNT['camera_height'], MOUNT['camera_pitch']
+    pictures = []
+    for seed in (0, 1, 2, 4, 5, 6, 8, 9, 10, 11):
+        world = furnished_world(seed)
+        x_m, y_m, yaw_rad = world.start
+        pose = Pose(x_m, y_m, height_m, yaw_rad, pitch_rad)
+        pictures.append(world.render(camera, pose).rgb)
+    return pictures
 
 
 class Eye:

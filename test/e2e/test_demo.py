@@ -310,7 +310,7 @@ def test_folder_of_pictures_over_the_compressed_transport(demo, picture_folder):
 
 def test_one_still_picture_goes_on_giving_metres(ros, tmp_path):
     """Longer than a living camera might send the same picture."""
-    world = furnished_world(1)
+    world = furnished_world(2)
     pose = DrivenRobot(world, rig.ROBOT).motion.camera_pose(rig.ROBOT)
     rendering = world.render(rig.camera_model((320, 240)), pose)
     Image.fromarray(rendering.rgb).save(tmp_path / 'still.png')
