@@ -261,9 +261,15 @@ def network_size_options(command: Command) -> Command:
 
 
 def like(name: str, settings_class: type = DepthNodeSettings) -> dict[str, Any]:
-    """Return type and default of an option for a parameter, which has its own help text."""
+    """Return type and default of an option for a parameter, which has its own help text.
+
+    NaN is refused.
+    """
     spec = spec_of(settings_class, name)
-    return {'type': _type_of(spec), 'default': spec.default}
+    kind = _type_of(spec)
+    if type(kind) is click.FloatRange:
+        kind = NumberRange(kind.min, kind.max)
+    return {'type': kind, 'default': spec.default}
 
 
 def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Command], Command]:
