@@ -162,9 +162,14 @@ def test_by_odometry_alone(metres, name):
 @pytest.mark.thorough
 @pytest.mark.parametrize('name', SAYS)
 def test_with_the_floor(metres, name):
-    """Odometry that can be seen to be none does not silence the floor."""
+    """Odometry that can be seen to be none does not silence the floor.
+
+    Where it moves, and otherwise than the pictures do, the floor is not confirmed on the way: it is
+    believed alone for the first 0.3 m.
+    """
     factors = metres('auto', SAYS[name][0])
-    assert len(factors) >= 0.6 * len(STEPS)
+    share = 0.25 if name in ('sideways', 'up', 'backward') else 0.6
+    assert len(factors) >= share * len(STEPS)
     assert (np.abs(factors - 1) < 0.1).all(), factors.round(2)
 
 
