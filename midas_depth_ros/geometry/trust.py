@@ -85,13 +85,17 @@ class Trust:
                 return ''
             return (
                 f'the odometry has not confirmed the floor on the last {FLOOR_ALONE_M:g} m or '
-                f'more of the way: {why[ODOMETRY]}'
+                f'more of the way: {why[ODOMETRY]}; turn the robot, or drive it by hand past '
+                'things with texture'
             )
         ago_m, ago_s = self._way_m - self._odometry_m, stamp_s - self._odometry_s
         if ODOMETRY not in speaking or (ago_m <= ODOMETRY_ALONE_M and ago_s <= ODOMETRY_ALONE_S):
             return ''
         when = 'yet' if math.isinf(ago_s) else f'on the last {ago_m:.1f} m, in {ago_s:.0f} s'
-        return f'the odometry has not been confirmed by the floor {when}; the floor: {why[FLOOR]}'
+        return (
+            f'the odometry has not been confirmed by the floor {when}; the floor: {why[FLOOR]}; '
+            'drive by hand to where floor is in view, or set scale.source to odometry'
+        )
 
 
 def is_elsewhere(before: np.ndarray, now: np.ndarray, *, by_way: bool = True) -> bool:

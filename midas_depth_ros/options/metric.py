@@ -59,7 +59,7 @@ class ScaleOptions(Options):
     )
     shape: str = live_parameter(
         'affine',
-        'What sources odometry, scan and points fit: affine (1/Z = scale * d + shift), or spline '
+        'What source odometry fits: affine (1/Z = scale * d + shift), or spline '
         '(a monotone curve, where enough anchors are seen).',
         choices=('affine', 'spline'),
     )

@@ -340,7 +340,8 @@ def test_odometry_that_the_floor_has_never_confirmed_gives_no_metres(factor):
     wall = {'ground_plane': NO_FLOOR, 'odometry': times(factor)}
     for given in driven_on(Agreement(), wall, 3.0, 0.0):
         assert given.reason == (
-            'the odometry has not been confirmed by the floor yet; the floor: no floor in view'
+            'the odometry has not been confirmed by the floor yet; the floor: no floor in view; '
+            'drive by hand to where floor is in view, or set scale.source to odometry'
         )
 
 

@@ -19,6 +19,7 @@ from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.options.files import UnreadableFile, read_text
 from midas_depth_ros.options.text import shown
 
+FARTHEST_M = 1000.0  # that a tape, or a laser in the hand, measures
 COLUMNS = ('frame', 'stamp', 'u', 'v', 'bearing', 'metres')
 MOST_BYTES = 16 << 20
 EXAMPLE = 'frame,u,v,metres (or stamp instead of frame, and bearing in degrees instead of u,v)'
@@ -83,12 +84,13 @@ def _tape(path: Path, number: int, row: dict[str, str]) -> Tape:
             raise CommandError(
                 f'{path}: measurement {number}: {name} is {shown(text)}: it must be a number'
             ) from error
-    if not (values['metres'] > 0 and math.isfinite(values['metres'])):
+    if not 0 < values['metres'] <= FARTHEST_M:
         raise CommandError(
-            f'{path}: measurement {number}: metres is {values["metres"]:g}: it must be above 0'
+            f'{path}: measurement {number}: metres is {values["metres"]:g}: it must be above 0 '
+            f'and at most {FARTHEST_M:g}'
         )
     frame, stamp = values['frame'], values['stamp']
-    if math.isnan(frame) == math.isnan(stamp) or (frame == frame and frame != int(frame)):
+    if math.isnan(frame) == math.isnan(stamp) or (frame == frame and not frame.is_integer()):
         raise CommandError(
             f'{path}: measurement {number}: give either the whole number of the frame, from 0, or '
             'its stamp in seconds'

@@ -374,7 +374,12 @@ class CalibrationService:
             return response
         for camera in cameras:
             camera.mount_calibration.start()
-        await self._until(lambda: all(camera.mount_calibration.done for camera in cameras))
+        await until(
+            self._node,
+            self._clock,
+            lambda: all(camera.mount_calibration.done for camera in cameras),
+            TIMEOUT_S,
+        )
         answers = []
         for camera in cameras:
             camera.mount_calibration.stop()
@@ -383,16 +388,16 @@ class CalibrationService:
         response.message = '; '.join(f'{name}: {text}' for name, _, text in answers)
         return response
 
-    async def _until(self, met: Callable[[], bool]) -> None:
-        """Wait until a condition holds or time is up, without blocking the executor."""
-        deadline = time.monotonic() + TIMEOUT_S
-        future: Future = Future()
 
-        def poll() -> None:
-            if not future.done() and (met() or time.monotonic() > deadline):
-                future.set_result(None)
+async def until(node: DepthNode, clock: Clock, met: Callable[[], bool], timeout_s: float) -> None:
+    """Wait until a condition holds or time is up, without blocking the executor."""
+    deadline = time.monotonic() + timeout_s
+    future: Future = Future()
 
-        group = MutuallyExclusiveCallbackGroup()
-        timer = self._node.create_timer(POLL_PERIOD_S, poll, group, self._clock)
-        await future
-        self._node.destroy_timer(timer)
+    def poll() -> None:
+        if not future.done() and (met() or time.monotonic() > deadline):
+            future.set_result(None)
+
+    timer = node.create_timer(POLL_PERIOD_S, poll, MutuallyExclusiveCallbackGroup(), clock)
+    await future
+    node.destroy_timer(timer)

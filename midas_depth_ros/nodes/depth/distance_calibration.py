@@ -10,13 +10,10 @@ from __future__ import annotations
 import collections
 import math
 import threading
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock
-from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.geometry import (
@@ -34,6 +31,7 @@ from midas_depth_ros.geometry import (
     middle_value,
     steady_value,
 )
+from midas_depth_ros.nodes.depth.calibration import until
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.options.depth import DepthNodeSettings, MountOptions
 
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 
 FRAMES, FEWEST_FRAMES, MOST_FRAMES = 15, 8, 60  # that give a value, and that may be looked at
 TIMEOUT_S = 30.0
-POLL_PERIOD_S = 0.1
 # Sources without metres of their own: the service then compares relative inverse depth.
 RELATIVE = ('fixed', 'none')
 COMMAND = 'ros2 param set {} calibrate_distance.distance 1.0'
@@ -151,7 +148,12 @@ class DistanceCalibrationService:
             return response
         seen = camera.distance_calibration
         seen.start()
-        await self._until(lambda: seen.done or not self._node.running_cameras())
+        await until(
+            self._node,
+            self._clock,
+            lambda: seen.done or not self._node.running_cameras(),
+            TIMEOUT_S,
+        )
         seen.stop()
         response.success, text = self._judged(camera, seen.result(distance_m))
         response.message = f'{camera.name}: {text}'
@@ -201,20 +203,6 @@ class DistanceCalibrationService:
             return True, f'{text}{fit.reason}'
         words = _corrections(fit, every, camera, settings)
         return True, f'{text}{_table(every, seen.ray, fit)}; {words}'
-
-    async def _until(self, met: Callable[[], bool]) -> None:
-        """Wait until a condition holds or time is up, without blocking the executor."""
-        deadline = time.monotonic() + TIMEOUT_S
-        future: Future = Future()
-
-        def poll() -> None:
-            if not future.done() and (met() or time.monotonic() > deadline):
-                future.set_result(None)
-
-        group = MutuallyExclusiveCallbackGroup()
-        timer = self._node.create_timer(POLL_PERIOD_S, poll, group, self._clock)
-        await future
-        self._node.destroy_timer(timer)
 
 
 def conditions_of(settings: DepthNodeSettings, camera: str) -> tuple:
