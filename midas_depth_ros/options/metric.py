@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any
 
 from midas_depth_ros.options.declarations import NAN, Options, group, live_parameter, parameter
-from midas_depth_ros.options.text import check_frame_id, check_topic
+from midas_depth_ros.options.text import check_frame_id, check_optional_camera_name, check_topic
 
 SCALE_SOURCES = (
     'auto', 'ground_plane', 'odometry', 'scan', 'range', 'points', 'marker', 'model', 'fixed',
@@ -156,7 +156,9 @@ class DistanceCalibrationOptions(Options):
         maximum=100.0,
     )
     camera: str = live_parameter(
-        '', 'The camera that ~/calibrate_distance looks through; empty where there is only one.'
+        '',
+        'The camera that ~/calibrate_distance looks through; empty where there is only one.',
+        check=check_optional_camera_name,
     )
 
 

@@ -116,3 +116,8 @@ def check_topic(name: str) -> str:
 def check_camera_name(name: str) -> str:
     """Check the name of a single camera."""
     return check_camera_names([name])
+
+
+def check_optional_camera_name(name: str) -> str:
+    """Check the name of a single camera; '' = none is named."""
+    return check_camera_name(name) if name else ''

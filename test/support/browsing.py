@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def open_page(chromium, robot, complaints):
     """Opens the dashboard in a browser of its own."""
     contexts = []
 
-    def make(path: str = '', **options):
+    def make(path: str = '', before: Callable[[Any], None] = lambda page: None, **options):
         options.setdefault('viewport', {'width': 1366, 'height': 820})
         context = chromium.new_context(**options)
         contexts.append(context)
@@ -109,6 +109,7 @@ def open_page(chromium, robot, complaints):
         page.set_default_timeout(WAIT_MS)
         page.on('console', lambda m: complaints.append(m.text) if m.type != 'log' else None)
         page.on('pageerror', lambda error: complaints.append(str(error)))
+        before(page)
         page.goto(robot['address'] + path)
         return page
 

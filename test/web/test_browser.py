@@ -298,6 +298,27 @@ def test_a_fault_is_in_sight_wherever_the_page_is_scrolled_to(open_page):
         error.wait_for(state='hidden')
 
 
+def test_a_picture_that_is_chosen_while_the_page_still_starts_is_not_lost(open_page):
+    held = []  # the page's question, until we answer it
+    page = open_page(
+        '#picture', before=lambda page: page.route('**/api/about', lambda r: held.append(r))
+    )
+    choose(page, 'x.jpg', jpeg_file(ramp(240, 320)))
+    page.wait_for_timeout(200)
+    held[0].continue_()
+    page.locator('#result-words[data-level=ok]').wait_for()
+
+
+def test_a_picture_that_is_chosen_where_the_server_does_not_answer_says_so(open_page):
+    page = open_page('#picture', before=lambda page: page.route('**/api/about', refuse))
+    choose(page, 'x.jpg', jpeg_file(ramp(240, 320)))
+    page.locator('#picture-error', has_text='not today').wait_for()
+
+
+def refuse(route) -> None:
+    route.fulfill(status=418, json={'error': 'not today'})
+
+
 def test_a_parameter_is_explained_reset_and_written_as_a_file(open_page, world, tmp_path):
     page = open_page(BELOW.removeprefix('/') + '/')
     wait_frames(page, 'camera/heatmap', 1)  # the live view, too, below a path

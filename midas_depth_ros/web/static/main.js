@@ -192,10 +192,11 @@ async function start() {
   const redraw = () => cards.forEach((card) => card.redraw());
   addEventListener('resize', redraw);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-  const about = await (await request('api/about')).json();
+  const asked = request('api/about').then((answer) => answer.json());
+  new PicturePanel(asked);
+  const about = await asked;
   setText(byId('version'), about.version);
   Object.assign(palettes, about.palettes);
-  new PicturePanel(about);
 }
 
 start().catch((error) => pill(byId('connection'), 'error', error.message));

@@ -18,16 +18,22 @@ const DEFAULTS = {
 };
 
 export class PicturePanel {
+  /** `about`: a promise of what the server says of itself; a picture chosen before waits for it. */
   constructor(about) {
-    this.about = about;
     this.look = { ...DEFAULTS };
     this.result = null;
     this.drawing = 0;
     this.bars = new ClosenessBars(byId('result-closeness'));
     this.draw = throttled(() => this.redraw(), PERIOD_MS);
+    this.listen();
+    this.ready = about.then((facts) => this.build(facts));
+    this.ready.catch(() => {}); // said where the page started, and for each picture
+  }
+
+  build(about) {
+    this.about = about;
     this.buildLook();
     this.buildSamples();
-    this.listen();
     const megabytes = Math.floor(about.upload_bytes / 2 ** 20);
     setText(byId('drop-hint'), `JPEG, PNG or WebP, up to ${megabytes} MB. It is sent to this dashboard only.`);
   }
@@ -95,6 +101,12 @@ export class PicturePanel {
   }
 
   async send(blob, name) {
+    try {
+      await this.ready;
+    } catch (error) {
+      this.fail(error.message);
+      return;
+    }
     if (blob.size > this.about.upload_bytes) {
       this.fail(`the file has ${blob.size} bytes; the limit is ${this.about.upload_bytes}`);
       return;
