@@ -177,7 +177,7 @@ class ParallaxScale:
             self._path.popleft()
         small = cv2.resize(grey, self._rays.size, interpolation=cv2.INTER_AREA)
         self._tracks.update(small, self._expected(here))
-        self._recent.add(stamp_s, small, place)
+        self._recent.add(stamp_s, place, self._tracks.numbers, self._tracks.here)
         answer = self._scale(here, d, shape)
         doubted_s = self._doubted_s
         if isinstance(answer, _Slipped):
@@ -188,11 +188,13 @@ class ParallaxScale:
             self._restart()
             self._path.append(here)
             self._tracks.update(small)
+            self._recent.add(stamp_s, place, self._tracks.numbers, self._tracks.here)
         elif isinstance(answer, ScaleShift) and 0 <= stamp_s - self._slipped_s < SETTLE_S:
             ago_s = stamp_s - self._slipped_s
             answer = Refusal(f'wheels slipped {ago_s:.1f} s ago: {SETTLE_S:g} s without are needed')
         if self._tracks.step_due:
             self._tracks.step(here)
+            self._recent.renew(self._tracks.numbers, self._tracks.here)
         return Refusal(restart) if restart else answer
 
     def _gap(self, stamp_s: float, pose: np.ndarray) -> str:
@@ -261,7 +263,7 @@ class ParallaxScale:
         way = float(np.linalg.norm(pairs[0][1].way))
         known = np.isfinite(sigma)
         slipped = self._recent.contradiction(
-            tracks.here[known], inverse[known], way, self._rays.focal_px, self._rays.at
+            known, inverse, way, self._rays.focal_px, self._rays.at
         )
         if slipped:
             return _Slipped(slipped)

@@ -47,14 +47,17 @@ class PointTracks(Generic[Label]):
     here: (n, 2) float32, where they are in the last picture, in its reduced pixels. seen:
     (steps, n, 2) float32, where they were in each step, NaN where not yet. `labels`: what was given
     with each step, the oldest first. `notes`: (n,) a number kept with each corner, NaN at first.
+    `numbers`: (n,) int, ascending: which point it is, for as long as it is followed.
     certainty: (n, 3) xx, xy and yy of the inverse covariance of its place, 1 = a good corner.
     """
 
     def __init__(self) -> None:
+        self._found = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget all points."""
+        self.numbers = np.zeros(0, np.int64)
         self.here = np.zeros((0, 2), np.float32)
         self.notes = np.zeros(0)
         self.certainty = np.zeros((0, 3))
@@ -114,6 +117,9 @@ class PointTracks(Generic[Label]):
         self.labels = [*self.labels, label][-STEPS:]
         self.here = np.concatenate([self.here, fresh])
         self.notes = np.concatenate([self.notes, np.full(len(fresh), math.nan)])
+        fresh_numbers = np.arange(self._found, self._found + len(fresh))
+        self.numbers = np.concatenate([self.numbers, fresh_numbers])
+        self._found += len(fresh)
         self.certainty = texture.certainty(self.here)
         self._step_grey = self._grey
         self._at_step = len(self.here)
@@ -121,6 +127,7 @@ class PointTracks(Generic[Label]):
     def keep(self, good: np.ndarray) -> None:
         """Keep only the points in the (n,) mask."""
         self.here, self.seen = self.here[good], self.seen[:, good]
+        self.numbers = self.numbers[good]
         self.notes, self.certainty = self.notes[good], self.certainty[good]
 
     def forget_before(self, index: int) -> None:
