@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.camera_model import CameraModel, distort
+from midas_depth_ros.geometry.fitting import median
 
 PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
@@ -96,7 +97,7 @@ class PointTracks(Generic[Label]):
         """Median motion since the last step, in reduced pixels; 0 without points."""
         if not len(self.here):
             return 0.0
-        return float(np.median(np.hypot(*(self.here - self.seen[-1]).T)))
+        return median(np.hypot(*(self.here - self.seen[-1]).T))
 
     @property
     def step_due(self) -> bool:
