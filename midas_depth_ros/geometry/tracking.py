@@ -226,18 +226,18 @@ def _squared(certainty: np.ndarray, off: np.ndarray) -> np.ndarray:
 def at_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return a (h, w) float image at (n, 2) points in its pixels, bilinear; NaN outside."""
     height, width = image.shape
-    x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
-    with np.errstate(invalid='ignore'):
-        inside = (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
-    x = np.clip(np.where(inside, x, 0), 0, width - 1)
-    y = np.clip(np.where(inside, y, 0), 0, height - 1)
+    x, y = np.asarray(points, np.float64).T
+    inside = (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
+    if not inside.all():
+        x, y = np.where(inside, x, 0), np.where(inside, y, 0)
+    x, y = np.minimum(np.maximum(x, 0), width - 1), np.minimum(np.maximum(y, 0), height - 1)
     left, top = np.minimum(x.astype(int), width - 2), np.minimum(y.astype(int), height - 2)
     a, b = x - left, y - top
-    value = (
-        image[top, left] * (1 - a) * (1 - b) + image[top, left + 1] * a * (1 - b)
-        + image[top + 1, left] * (1 - a) * b + image[top + 1, left + 1] * a * b
-    )  # fmt: skip
-    return np.where(inside, value, math.nan)
+    flat, at = image.ravel(), top * width + left
+    above = flat[at] * (1 - a) + flat[at + 1] * a
+    at += width
+    value = above * (1 - b) + (flat[at] * (1 - a) + flat[at + 1] * a) * b
+    return value if inside.all() else np.where(inside, value, math.nan)
 
 
 class ReducedCamera:
@@ -247,12 +247,14 @@ class ReducedCamera:
         self.size = reduced_size(camera.width, camera.height)
         self.camera = camera.scaled(*self.size)
         self._factor = 1.0
+        self._even: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         bent = camera.distortion_model not in ('', 'none')
         self._grid = self.camera.normalised_grid() if bent else None
 
     def correct(self, factor: float) -> None:
         """Take the focal length for this many times the calibrated one."""
         self._factor = factor
+        self._even.clear()
 
     @property
     def focal_px(self) -> float:
@@ -273,9 +275,12 @@ class ReducedCamera:
 
     def grid(self, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Return places all over the picture, in shares of it (n, 2), and their rays (n, 3)."""
-        x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
-        shares = np.stack([x.ravel(), y.ravel()], axis=1)
-        return shares, self.at(shares * np.array(self.size) - 0.5)
+        if (columns, rows) not in self._even:
+            x, y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
+            shares = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+            rays = self.at(shares * np.array(self.size) - 0.5)
+            self._even[columns, rows] = shares, rays
+        return self._even[columns, rows]
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Return where points (n, 3) of the optical frame are seen, in shares of the picture."""

@@ -68,7 +68,8 @@ def corrected_motion(
     change = np.zeros(5)
     views = _Views(there.T, here.T, _inverse(certainty))
     for iteration in range(ITERATIONS):
-        off, slope = _epipolar(views, rotation, direction, across, focal_px)
+        lines = _lines(views, rotation, direction, focal_px)
+        off, slope = lines.off, _by_motion(views, lines, direction, across)
         most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
         votes = tukey_votes(off, BIWEIGHT * deviation)
@@ -117,27 +118,22 @@ class _Views:
         self.xx, self.xy, self.yy = spread[0], 2 * spread[1], spread[2]
 
 
-def _epipolar(
-    views: _Views, rotation: np.ndarray, direction: np.ndarray, across: np.ndarray, focal_px: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances from the epipolar lines in pixels of a good corner (n,), their slopes (5, n)."""
-    here = views.here
-    off, factor, turned = _distances(views, rotation, direction, focal_px)
-    slope = np.empty((5, here.shape[1]))
-    # turned x (here x direction) = here (turned . direction) - direction (turned . here)
-    inner = turned[0] * here[0] + turned[1] * here[1] + turned[2] * here[2]
-    np.multiply(here, direction @ turned, out=slope[:3])
-    slope[:3] -= direction[:, None] * inner
-    # along . (turned x here), of both
-    np.matmul(across, _cross(turned, here), out=slope[3:])
-    slope *= factor
-    return off, slope
+@dataclasses.dataclass(frozen=True)
+class _Lines:
+    """Distances from epipolar lines, in pixels of a good corner (n,), and what they are made of.
+
+    factor: (n,), that makes them pixels. turned: (3, n), the rays there in the axes of here. here:
+    (3, n), there: (2, n), coefficients of the lines.
+    """
+
+    off: np.ndarray
+    factor: np.ndarray
+    turned: np.ndarray
+    here: np.ndarray
+    there: np.ndarray
 
 
-def _distances(
-    views: _Views, rotation: np.ndarray, direction: np.ndarray, focal_px: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `_epipolar`; the factor that makes them pixels (n,), and the turned rays there (3, n)."""
+def _lines(views: _Views, rotation: np.ndarray, direction: np.ndarray, focal_px: float) -> _Lines:
     here = views.here
     essential = _skew(direction) @ rotation
     both = np.concatenate([rotation, essential]) @ views.there
@@ -147,13 +143,32 @@ def _distances(
     # The variance across the line, of the place here and of the one there, which is alike.
     variance = x * x * views.xx + x * y * views.xy + y * y * views.yy
     variance /= np.maximum(size, 1e-18)
-    line_there *= line_there
-    size += line_there[0]
-    size += line_there[1]
+    size += line_there[0] * line_there[0]
+    size += line_there[1] * line_there[1]
     size *= variance
     factor = focal_px / np.sqrt(np.maximum(size, 1e-18))
     off = (here[0] * x + here[1] * y + here[2] * both[5]) * factor
-    return off, factor, both[:3]
+    return _Lines(off, factor, both[:3], both[3:], line_there)
+
+
+def _by_motion(
+    views: _Views, lines: _Lines, direction: np.ndarray, across: np.ndarray
+) -> np.ndarray:
+    """The slopes (5, n) of the distances by turn and direction."""
+    here, turned = views.here, lines.turned
+    slope = np.empty((5, here.shape[1]))
+    # turned x (here x direction) = here (turned . direction) - direction (turned . here)
+    inner = turned[0] * here[0] + turned[1] * here[1] + turned[2] * here[2]
+    np.multiply(here, direction @ turned, out=slope[:3])
+    slope[:3] -= direction[:, None] * inner
+    slope[3:] = _by_direction(views, lines, across)
+    slope *= lines.factor
+    return slope
+
+
+def _by_direction(views: _Views, lines: _Lines, across: np.ndarray) -> np.ndarray:
+    """The slopes (2, n) by direction, without the factor: along . (turned x here)."""
+    return across @ _cross(lines.turned, views.here)
 
 
 def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -187,13 +202,14 @@ def focal_change(
     prior = np.diag(np.array([sigma, sigma, FOCAL_SIGMA]) ** -2.0)
     change = np.zeros(3)
     for iteration in range(ITERATIONS + 1):
-        views = _narrowed(there, here, spread, change[2])
-        wider = focal_px * math.exp(change[2])
-        off, slope = _epipolar(views, rotation, direction, across, wider)
-        beside = _narrowed(there, here, spread, change[2] + STEP_RAD)
-        wider = focal_px * math.exp(change[2] + STEP_RAD)
-        off_beside = _distances(beside, rotation, direction, wider)[0]
-        slope = np.concatenate([slope[3:], (off_beside - off)[None] / STEP_RAD])
+        views, wider = _narrowed(there, here, spread, change[2])
+        lines = _lines(views, rotation, direction, wider * focal_px)
+        beside, wider = _narrowed(there, here, spread, change[2] + STEP_RAD)
+        off_beside = _lines(beside, rotation, direction, wider * focal_px).off
+        by_focal = (off_beside - lines.off) / STEP_RAD
+        by_direction = _by_direction(views, lines, across) * lines.factor
+        slope = np.concatenate([by_direction, by_focal[None]])
+        off = lines.off
         most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
         weighted = slope * (tukey_votes(off, BIWEIGHT * deviation) / deviation**2)
@@ -209,10 +225,13 @@ def focal_change(
     return float(change[2]) * (1 + FOCAL_SIGMA**-2.0 / certain), certain
 
 
-def _narrowed(there: np.ndarray, here: np.ndarray, spread: np.ndarray, change: float) -> _Views:
-    """The views with a focal length whose logarithm is larger by `change`."""
-    scaled = np.array([[math.exp(-change)], [math.exp(-change)], [1.0]])
-    return _Views(there * scaled, here * scaled, spread)
+def _narrowed(
+    there: np.ndarray, here: np.ndarray, spread: np.ndarray, change: float
+) -> tuple[_Views, float]:
+    """The views with a focal length whose logarithm is larger by `change`, and its factor."""
+    wider = math.exp(change)
+    scaled = np.array([[1 / wider], [1 / wider], [1.0]])
+    return _Views(there * scaled, here * scaled, spread), wider
 
 
 def common_share(
