@@ -143,8 +143,10 @@ def _stand(
     ahead = across * grid[0] + (down * grid[1] + forward)
     factors = range_factors(inverse, ground, ahead, raised, floor)
     lens = np.array([0, 0, mount.height_m], np.float32)
-    moved = (points[raised] - lens) * factors[:, None] + lens
-    points[raised], height[raised] = moved, moved[:, 2]
+    pixels = np.flatnonzero(raised)
+    flat = points.reshape(-1, 3)
+    flat[pixels] = moved = (flat[pixels] - lens) * factors[:, None] + lens
+    height.ravel()[pixels] = moved[:, 2]
 
 
 def _smoothed(
