@@ -138,6 +138,8 @@ class Camera:
         metric = self.metric.update(view) if self.measures(view.settings) else None
         if metric is not None:
             self.metric.publish(view, metric)
+        else:
+            self.metric.withdraw(view)
         self.output.publish(view, metric)
         self.mount_calibration.add(view, metric)
         self.distance_calibration.add(view, metric, self.metric.refused)
