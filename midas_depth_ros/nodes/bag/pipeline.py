@@ -24,11 +24,11 @@ from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import output
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.frame_scale import check_source
-from midas_depth_ros.nodes.depth.metric_sources import TfMount
 from midas_depth_ros.nodes.depth.odometry_input import OdometryInput
 from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.messages import time_message
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 # --- What replaces an rclpy node, as far as the node's classes use it: published messages go to a
@@ -292,8 +292,11 @@ class BagPipeline:
         node = cast(Node, self._node)
         boundary.disable_log(node)
         self._pending = PendingFrames()
-        tf = TfMount(node) if settings.mount_from_tf else None
-        odometry = OdometryInput(node, tf)
+        # Transforms are read from the recording itself, so that no tf2 need be installed.
+        by_tf = settings.mount_from_tf or settings.odometry.fixed_frame
+        recorded_tf = TfMount.of_recording(node) if by_tf else None
+        tf = recorded_tf if settings.mount_from_tf else None
+        odometry = OdometryInput(node, recorded_tf)
         self._cameras: dict[str, Camera] = {}
         self.camera_counts = [CameraCounts(camera) for camera in cameras]
         self._counts_by_topic = {each.camera.image: each for each in self.camera_counts}

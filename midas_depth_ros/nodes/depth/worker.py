@@ -27,10 +27,11 @@ from midas_depth_ros.images import (
 from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibration
-from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
+from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.depth.odometry_input import CameraMotion, OdometryInput
 from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
 from midas_depth_ros.nodes.depth.reporting import CameraStatistics, size_text
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
