@@ -19,6 +19,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.geometry import TransformTree
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import output
@@ -275,10 +276,12 @@ class BagPipeline:
         fail: Callable[[str], None],
         warn: Callable[[str], None],
         overrides: Mapping[str, Any] | None = None,
+        transforms: TransformTree | None = None,
     ) -> None:
         """wanted: of OUTPUTS; empty = all. fail: called with the reason for each bad message.
 
-        overrides: of `qos_overrides`. Raises ValueError for an invalid or impossible parameter.
+        overrides: of `qos_overrides`. transforms: known before. Raises ValueError for an invalid or
+        impossible parameter.
         """
         check_source(settings, estimator)
         names = tuple(camera.name for camera in cameras)
@@ -294,7 +297,7 @@ class BagPipeline:
         self._pending = PendingFrames()
         # Transforms are read from the recording itself, so that no tf2 need be installed.
         by_tf = settings.mount_from_tf or settings.odometry.fixed_frame
-        recorded_tf = TfMount.of_recording(node) if by_tf else None
+        recorded_tf = TfMount.of_recording(node, transforms) if by_tf else None
         tf = recorded_tf if settings.mount_from_tf else None
         odometry = OdometryInput(node, recorded_tf)
         self._cameras: dict[str, Camera] = {}

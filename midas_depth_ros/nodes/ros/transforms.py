@@ -119,9 +119,12 @@ class TfMount:
         self._listener = tf2_ros.TransformListener(TreeFeeder(node, self._tree), node)
 
     @classmethod
-    def of_recording(cls, node: Node) -> TfMount:
-        """What the /tf and /tf_static of a recording say. node: an OfflineNode."""
-        tree = TransformTree()
+    def of_recording(cls, node: Node, tree: TransformTree | None = None) -> TfMount:
+        """What the /tf and /tf_static of a recording say; tree: what is known before.
+
+        node: an OfflineNode.
+        """
+        tree = TransformTree() if tree is None else tree
         subscribe_recorded(node, tree)
         return cls(node, tree=tree)
 
