@@ -22,7 +22,6 @@ from midas_depth_ros.geometry.motion import (
     UNIT,
     BodyPose,
     between,
-    rotation_of,
 )
 from midas_depth_ros.options.text import LONGEST_FRAME_ID, shown
 
@@ -70,23 +69,33 @@ class _Link:
         if gone > 0:
             del self.stamps[:gone], self.entries[:gone]
 
-    def at(self, stamp_ns: int) -> tuple[str, BodyPose] | None:
-        """The parent and the pose in it at a stamp; None before the first and after the last."""
+    def parent_at(self, stamp_ns: int) -> str | None:
+        """The parent at a stamp; None before the first and after the last."""
         if self.static:
-            return self.parent, _pose(self.entries[-1][1])
+            return self.parent
+        after = bisect.bisect_right(self.stamps, stamp_ns)
+        if not after or (after == len(self.stamps) and self.stamps[-1] != stamp_ns):
+            return None
+        return self.entries[after - 1][0]
+
+    def at(self, stamp_ns: int) -> Numbers | None:
+        """The pose in the parent at a stamp; None before the first and after the last."""
+        if self.static:
+            return self.entries[-1][1]
         after = bisect.bisect_left(self.stamps, stamp_ns)
         if after == len(self.stamps):
             return None
         if self.stamps[after] == stamp_ns:
-            return self.entries[after][0], _pose(self.entries[after][1])
+            return self.entries[after][1]
         if not after:
             return None
         (parent, numbers), (other, following) = self.entries[after - 1 : after + 1]
         if parent != other:
-            return parent, _pose(numbers)
+            return numbers
         begin, end = self.stamps[after - 1 : after + 1]
         share = (stamp_ns - begin) / (end - begin)
-        return parent, between(_pose(numbers), _pose(following), share)
+        made = between(_pose(numbers), _pose(following), share)
+        return (*made.position.tolist(), *made.quaternion.tolist())
 
     def gap_s(self, stamp_ns: int) -> float:
         """How far apart the entries around a stamp are; 0 at an entry, inf outside."""
@@ -147,9 +156,9 @@ class TransformTree:
         """Return the pose of `source` in `target` at a stamp. Raises `TransformFault`."""
         with self._lock:
             ups, downs = self._chains(target, source, stamp_ns)
-            poses = [self._at(name, stamp_ns) for name in (*ups, *downs)]
-        source_pose, target_pose = _composed(poses[: len(ups)]), _composed(poses[len(ups) :])
-        return _after(_inverse(target_pose), source_pose)
+            source_pose = self._composed(ups, stamp_ns)
+            target_pose = self._composed(downs, stamp_ns)
+        return _pose(_after(_inverse(target_pose), source_pose))
 
     def span(self, target: str, source: str) -> tuple[int, int] | None:
         """Return from which to which stamp the way between two frames is known; None = always.
@@ -214,11 +223,15 @@ class TransformTree:
         with self._lock:
             return sorted({*self._links, *self._parents})
 
-    def _at(self, name: str, stamp_ns: int) -> BodyPose:
-        found = self._links[name].at(stamp_ns)
-        if found is None:
-            raise TransformFault(self._outside(name, stamp_ns))
-        return found[1]
+    def _composed(self, way: Iterable[str], stamp_ns: int) -> Numbers:
+        """The pose of the first child in the parent of the last."""
+        made: Numbers = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        for name in way:
+            found = self._links[name].at(stamp_ns)
+            if found is None:
+                raise TransformFault(self._outside(name, stamp_ns))
+            made = _after(found, made)
+        return made
 
     def _moving(self, target: str, source: str) -> list[tuple[str, _Link]]:
         """The links that are not static on the newest way between two frames."""
@@ -256,12 +269,9 @@ class TransformTree:
         """The children on the way to the root, and where the way ends: a root, or out of time."""
         way: dict[str, None] = {}  # ordered
         while (link := self._links.get(frame)) is not None:
-            parent = link.parent
-            if stamp_ns is not None:
-                found = link.at(stamp_ns)
-                if found is None:
-                    break
-                parent = found[0]
+            parent = link.parent if stamp_ns is None else link.parent_at(stamp_ns)
+            if parent is None:
+                break
             way[frame] = None
             if parent in way:
                 raise TransformFault(f'the frames hang in a loop at {shown(parent)}')
@@ -305,33 +315,29 @@ def _checked(parent: str, child: str, numbers: Iterable[float]) -> Numbers:
 
 
 def _pose(numbers: Numbers) -> BodyPose:
-    return BodyPose(np.array(numbers[:3]), np.array(numbers[3:]))
+    turn = np.array(numbers[3:])
+    return BodyPose(np.array(numbers[:3]), turn / np.linalg.norm(turn))
 
 
-def _composed(poses: list[BodyPose]) -> BodyPose:
-    """The pose in the last parent; poses: each in its parent, from the child up."""
-    made = BodyPose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
-    for pose in poses:
-        made = _after(pose, made)
-    return made
-
-
-def _after(outer: BodyPose, inner: BodyPose) -> BodyPose:
-    """`inner`, given in a frame whose pose is `outer`."""
-    position = outer.position + rotation_of(outer.quaternion) @ inner.position
-    x1, y1, z1, w1 = outer.quaternion
-    x2, y2, z2, w2 = inner.quaternion
-    turn = np.array(
-        [
-            w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
-            w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
-            w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
-            w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
-        ]
+def _after(outer: Numbers, inner: Numbers) -> Numbers:
+    """`inner`, given in a frame whose pose is `outer`. In plain numbers: arrays take longer."""
+    x, y, z, x1, y1, z1, w1 = outer
+    px, py, pz, x2, y2, z2, w2 = inner
+    # Rotated by a unit quaternion: p + 2w (v x p) + 2 v x (v x p).
+    cx, cy, cz = y1 * pz - z1 * py, z1 * px - x1 * pz, x1 * py - y1 * px
+    x += px + 2 * (w1 * cx + y1 * cz - z1 * cy)
+    y += py + 2 * (w1 * cy + z1 * cx - x1 * cz)
+    z += pz + 2 * (w1 * cz + x1 * cy - y1 * cx)
+    return (
+        *(x, y, z),
+        w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
+        w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
+        w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
+        w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
     )
-    return BodyPose(position, turn / np.linalg.norm(turn))
 
 
-def _inverse(pose: BodyPose) -> BodyPose:
-    turn = pose.quaternion * np.array([-1.0, -1.0, -1.0, 1.0])
-    return BodyPose(-rotation_of(turn) @ pose.position, turn)
+def _inverse(pose: Numbers) -> Numbers:
+    x, y, z, qx, qy, qz, qw = pose
+    turned_back = (0.0, 0.0, 0.0, -qx, -qy, -qz, qw)
+    return _after(turned_back, (-x, -y, -z, 0.0, 0.0, 0.0, 1.0))
