@@ -7,6 +7,7 @@ interpolated as tf2 does, or a `TransformFault` that says why there is none.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import threading
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,10 @@ from midas_depth_ros.options.text import LONGEST_FRAME_ID, shown
 
 MOST_FRAMES = 2000  # of a robot; more come from somebody who makes up names
 LISTED = 8  # frames that an error names
+# No robot goes to and fro like that: two publishers say where it is. Within the last FLIP_S at
+# least FLIPS times, each way longer than FLIP_M; wheels that start and brake turn once.
+FLIP_S, FLIPS, FLIP_M = 1.0, 4, 0.02
+MOST_FLIPS = 12  # entries looked at
 NOTHING = 'nothing was heard on /tf and /tf_static'
 Numbers = tuple[float, ...]  # x, y, z and the quaternion x, y, z, w
 
@@ -43,6 +48,7 @@ class _Link:
         self.stamps: list[int] = []
         self.entries: list[tuple[str, Numbers]] = []  # parent and pose of each stamp
         self.epoch, self.jump = 0, ''
+        self.doubles: list[int] = []  # the last stamps that came with two places
 
     @property
     def parent(self) -> str:
@@ -60,6 +66,8 @@ class _Link:
             self.epoch, self.jump = self.epoch + 1, f'its stamps went back by {back_s:.1f} s'
         at = bisect.bisect_left(self.stamps, stamp_ns)
         if at < len(self.stamps) and self.stamps[at] == stamp_ns:
+            if _far(self.entries[at][1], numbers):
+                self.doubles = [*self.doubles[-FLIPS:], stamp_ns]
             self.entries[at] = parent, numbers
             return
         self.stamps.insert(at, stamp_ns)
@@ -96,6 +104,28 @@ class _Link:
         share = (stamp_ns - begin) / (end - begin)
         made = between(_pose(numbers), _pose(following), share)
         return (*made.position.tolist(), *made.quaternion.tolist())
+
+    def flips(self) -> bool:
+        """Whether the newest entries jump to and fro between two places, or two parents."""
+        since = self.stamps[-1] - round(FLIP_S * NANOSECONDS)
+        if sum(since <= stamp <= self.stamps[-1] for stamp in self.doubles) >= FLIPS:
+            return True
+        first = bisect.bisect_left(self.stamps, since)
+        kept = self.entries[first:][-MOST_FLIPS:]
+        parents = sum(one[0] != other[0] for one, other in itertools.pairwise(kept))
+        if parents >= FLIPS:
+            return True
+        ways = [
+            tuple(b - a for a, b in zip(one[1][:3], other[1][:3], strict=True))
+            for one, other in itertools.pairwise(kept)
+        ]
+        back = 0
+        for one, other in itertools.pairwise(ways):
+            back += (
+                sum(a * b for a, b in zip(one, other, strict=True)) < 0
+                and min(math.hypot(*one), math.hypot(*other)) > FLIP_M
+            )
+        return back >= FLIPS
 
     def gap_s(self, stamp_ns: int) -> float:
         """How far apart the entries around a stamp are; 0 at an entry, inf outside."""
@@ -200,6 +230,17 @@ class TransformTree:
             if last is None:
                 return 0, ''
             return sum(link.epoch for _, link in moving), last.jump
+
+    def flipping(self, target: str, source: str) -> str:
+        """Return which child between two frames is said to be in two places by turns; '' = none.
+
+        Raises `TransformFault`.
+        """
+        with self._lock:
+            for name, link in self._moving(target, source):
+                if link.flips():
+                    return name
+        return ''
 
     def ancestors(self, frame: str) -> list[tuple[str, bool]]:
         """Return the frames that this one hangs in, the nearest first; and whether it moves there.
@@ -312,6 +353,10 @@ def _checked(parent: str, child: str, numbers: Iterable[float]) -> Numbers:
         text = ', '.join(f'{value:g}' for value in turn)
         raise TransformFault(f'{named}: orientation ({text}) is not a unit quaternion')
     return (x, y, z, *(value / length for value in turn))
+
+
+def _far(one: Numbers, other: Numbers) -> bool:
+    return math.dist(one[:3], other[:3]) > FLIP_M
 
 
 def _pose(numbers: Numbers) -> BodyPose:

@@ -175,3 +175,45 @@ def test_made_up_frames_do_not_fill_the_memory():
         add(tree, 'odom', 'one more', None)
     add(tree, 'odom', 'f7', None, (1.0, 0.0, 0.0))  # those that are known go on
     assert at(tree, 'odom', 'f7', 1.0)[0, 3] == 1.0
+
+
+# --- Two publishers of one transform, as where wheels and a filter both give odom to base.
+
+
+def mixed(offset_m: float, rate_hz: float = 20.0, parents=('odom', 'odom')) -> TransformTree:
+    """A robot drives along x; every second message comes from somebody else."""
+    tree = TransformTree()
+    for i in range(20):
+        x = 0.5 * i / rate_hz + offset_m * (i % 2)
+        add(tree, parents[i % 2], 'base', 10 + i / rate_hz, (x, 0.0, 0.0))
+    add(tree, 'map', 'odom', None)
+    return tree
+
+
+@pytest.mark.parametrize('offset_m', [0.1, 0.3, -0.5, 4.0])
+def test_two_places_by_turns_are_noticed(offset_m):
+    assert mixed(offset_m).flipping('odom', 'base') == 'base'
+    assert mixed(0.0, parents=('odom', 'map')).flipping('map', 'base') == 'base'
+
+
+def test_two_places_at_each_stamp_are_noticed():
+    tree = mixed(0.0)
+    for i in range(20):
+        add(tree, 'odom', 'base', 10 + i / 20, (0.5 * i / 20, 0.2, 0.0))
+    assert tree.flipping('odom', 'base') == 'base'
+    for i in range(20, 60):
+        add(tree, 'odom', 'base', 10 + i / 20, (0.5 * i / 20, 0.2, 0.0))
+    assert tree.flipping('odom', 'base') == ''
+
+
+def test_a_robot_that_drives_turns_or_trembles_is_in_one_place():
+    assert mixed(0.0).flipping('odom', 'base') == ''
+    assert mixed(0.003).flipping('odom', 'base') == ''  # what a filter corrects
+    swinging = TransformTree()
+    for i in range(60):  # to and fro twice a second, 10 cm each way
+        add(swinging, 'odom', 'base', 10 + i / 20, (0.1 * math.sin(2 * math.tau * i / 20), 0, 0))
+    assert swinging.flipping('odom', 'base') == ''
+    once = TransformTree()
+    for i in range(40):  # set anew once
+        add(once, 'odom', 'base', 10 + i / 20, (0.02 * i + 3 * (i > 35), 0, 0))
+    assert once.flipping('odom', 'base') == ''

@@ -311,6 +311,14 @@ def test_a_fixed_frame_in_which_nothing_moves_is_said():
         check_source(itself, types.SimpleNamespace())
 
 
+def test_two_publishers_of_a_transform_are_none():
+    tf = tf_of_drive(until_s=11)
+    for i in range(20):
+        add(tf._tree, 'odom', 'base_link', 10.01 + i / 20, (0.5 * i / 20, 0.3, 0))
+    rig = Rig(tf=tf, by_parameters=True, **BY_TF, **MOUNT)
+    assert 'says by turns that base_link is in two places' in rig.at(10.95).reason
+
+
 def test_a_child_that_is_renamed_is_missed_by_name():
     tf = tf_of_drive(until_s=11)
     for i in range(20):

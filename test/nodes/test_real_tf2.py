@@ -276,6 +276,22 @@ def test_a_bag_that_plays_again_has_metres_again(robot):
     assert good(again, 12)
 
 
+def test_two_publishers_of_one_transform_are_no_motion(robot):
+    """The wheels, and a filter that has lost itself a little."""
+    here = robot(**MOUNT)
+
+    def both(step) -> None:
+        for i in range(-3, 1):
+            at_s, x_m = step.stamp_s + i / 30, step.said_m + 0.4 * i / 30
+            here.tf.sendTransform(transform('odom', 'base_link', at_s, (x_m, 0, 0)))
+            here.tf.sendTransform(transform('odom', 'base_link', at_s + 0.01, (x_m, 0.3, 0)))
+
+    ratios = here.go(drive(2.0), both)
+    assert all(abs(ratio - 1) < 0.12 for ratio in ratios[:2])
+    assert ratios[2:] == []
+    assert 'base_link is in two places, as two publishers do' in here.told('in two places')
+
+
 def test_what_is_no_transform_is_counted_and_named(ros, robot):
     here = robot(**MOUNT)
 

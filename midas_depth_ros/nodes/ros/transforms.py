@@ -196,6 +196,12 @@ class TfMount:
                 f'TF says that {frame} does not move in {fixed_frame}: odometry.fixed_frame must '
                 'be a frame in which the robot moves (often odom)'
             )
+        flipping = self._tree.flipping(fixed_frame, frame)
+        if flipping:
+            return Refusal(
+                f'TF says by turns that {flipping} is in two places, as two publishers do: let '
+                'only one of them publish its transform'
+            )
         oldest, newest = span
         nearest = min(max(stamp, oldest), newest)
         if nearest == stamp:
