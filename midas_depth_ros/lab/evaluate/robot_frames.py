@@ -77,7 +77,7 @@ class RobotFrames:
         x, y, z = map(float, found.position)
         yaw, pitch = math.atan2(axes[1, 0], axes[0, 0]), math.asin(np.clip(-axes[2, 0], -1, 1))
         roll = math.atan2(axes[2, 1], axes[2, 2])
-        x, y, z, yaw, pitch, roll = (round(value, 4) + 0.0 for value in (x, y, z, yaw, pitch, roll))
+        x, y, z, yaw, pitch, roll = (round(value, 6) + 0.0 for value in (x, y, z, yaw, pitch, roll))
         return Place(x, y, z, yaw, pitch, roll)
 
 
