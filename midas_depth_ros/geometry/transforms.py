@@ -168,6 +168,8 @@ class TransformTree:
         parent, child = (name.removeprefix('/') for name in (parent, child))
         try:
             made = _checked(parent, child, numbers)
+            if not static and stamp_ns <= 0:
+                raise TransformFault(f'{shown(child)} in {shown(parent)} has no stamp')
         except TransformFault as error:
             with self._lock:
                 if len(self._refused) < LISTED:

@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 from driving import header
-from frames import OPTICAL, add
+from frames import OPTICAL, add, turned
 from nav_msgs.msg import Odometry
 from raw_messages import raw_messages
 from rclpy.serialization import serialize_message
@@ -252,6 +252,18 @@ def test_tf_says_where_the_lens_is():
         found = rig.at(11)
         np.testing.assert_allclose(found[:3, 3], (0.75, 0.0, 0.0), atol=1e-9)
         np.testing.assert_allclose(found[:3, :3], Pose().optical_axes, atol=1e-9)
+
+
+def test_each_camera_moves_with_its_own_frame():
+    tf = tf_of_drive()
+    add(tf._tree, 'base_link', 'left_view', None, (0.0, 0.15, 0.0), turned(math.pi / 2))
+    own = {'cameras': ('front', 'left'), 'mounts.left.body_frame': 'left_view', **MOUNT}
+    front = Rig('front', tf=tf, by_parameters=True, **BY_TF, **own).at(11)
+    np.testing.assert_allclose(front[:3, 3], (0.5, 0.0, 0.3), atol=1e-9)
+    np.testing.assert_allclose(front[:3, 2], (math.cos(0.1), 0, -math.sin(0.1)), atol=1e-9)
+    left = Rig('left', tf=tf, by_parameters=True, **BY_TF, **own).at(11)
+    np.testing.assert_allclose(left[:3, 3], (0.5, 0.15, 0.3), atol=1e-9)
+    np.testing.assert_allclose(left[:3, 2], (0, math.cos(0.1), -math.sin(0.1)), atol=1e-9)
 
 
 def test_a_message_without_child_frame_cannot_be_asked_of_tf():
