@@ -16,6 +16,8 @@ from frames import SECOND, quaternion_of, turned
 from geometry_msgs.msg import TransformStamped
 from lifecycle_msgs.msg import State
 from nav_msgs.msg import Odometry
+from raw_messages import raw_messages
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
 from midas_depth_ros.geometry import BodyPose, CameraMount, TransformFault, TransformTree
@@ -27,6 +29,7 @@ from midas_depth_ros.nodes.ros.transforms import TreeFeeder
 tf2_ros = pytest.importorskip('tf2_ros', reason='tf2_ros is not installed: it comes with ROS')
 from rclpy.duration import Duration  # noqa: E402
 from rclpy.time import Time  # noqa: E402
+from tf2_msgs.msg import TFMessage  # noqa: E402
 
 OPTICAL_FRAME = 'camera_optical_frame'
 OURS = {
@@ -304,6 +307,21 @@ def test_what_is_no_transform_is_counted_and_named(ros, robot):
     assert 'orientation (0, 0, 0, 0) is not a unit quaternion' in here.told('orientation')
     ros.survives = True  # refused input is counted as such
     assert good(here.go(drive(2.0, start_s=110.0)), 12)
+
+
+def test_damaged_bytes_on_tf_end_nothing(ros, robot):
+    here = robot(**MOUNT)
+    raw = ros.publisher(TFMessage, '/tf')
+    ros.survives = True  # refused input is counted as such
+    sent = serialize_message(TFMessage(transforms=[transform('odom', 'base_link', 99.0)] * 2))
+    for data in raw_messages(TFMessage(transforms=[transform('odom', 'wheel', 99.0)] * 2), 60):
+        raw.publish(data)
+    raw.publish(bytes(sent)[:-20])
+    # No UTF-8 in a name, and a count of four billion.
+    raw.publish(bytes(sent).replace(b'base_link', b'\xff\xfe\xfdse_link'))
+    raw.publish(bytes(sent)[:4] + b'\xff\xff\xff\xff' + bytes(sent)[8:])
+    ros.spin_for(0.5)
+    assert good(here.go(drive(2.0)), 12)
 
 
 def test_the_listener_is_closed_with_the_node_and_may_open_again(ros, robot):
