@@ -165,7 +165,7 @@ class TransformTree:
         Raises `TransformFault` for what is no transform: it changes nothing, but is named as long
         as its child has no other.
         """
-        parent, child = (name.removeprefix('/') for name in (parent, child))
+        parent, child = _plain(parent), _plain(child)
         try:
             made = _checked(parent, child, numbers)
             if not static and stamp_ns <= 0:
@@ -250,6 +250,7 @@ class TransformTree:
         Moves: in the one before, by a link that is not static.
         """
         found: list[tuple[str, bool]] = []
+        frame = _plain(frame)
         with self._lock:
             while (link := self._links.get(frame)) and len(found) < MOST_FRAMES:
                 frame = link.parent
@@ -259,7 +260,7 @@ class TransformTree:
     def knows(self, frame: str) -> bool:
         """Whether this frame was named."""
         with self._lock:
-            return frame in self._links or frame in self._parents
+            return _plain(frame) in self._links or _plain(frame) in self._parents
 
     def frames(self) -> list[str]:
         """Return all frames by name."""
@@ -289,6 +290,7 @@ class TransformTree:
 
         As they hung at a stamp; None: as they hang now.
         """
+        source, target = _plain(source), _plain(target)
         if source == target:
             return [], []
         for name in (source, target):
@@ -338,6 +340,11 @@ class TransformTree:
             return f'the newest of {shown(name)} in {shown(link.parent)} is {late_s:.2f} s older'
         early_s = (link.stamps[0] - stamp_ns) / NANOSECONDS
         return f'the oldest of {shown(name)} in {shown(link.parent)} is {early_s:.2f} s newer'
+
+
+def _plain(frame: str) -> str:
+    """A name as tf2 has it: drivers that are older than it begin them with a slash."""
+    return frame.removeprefix('/')
 
 
 def _checked(parent: str, child: str, numbers: Iterable[float]) -> Numbers:

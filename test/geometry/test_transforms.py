@@ -173,6 +173,13 @@ def test_ancestors_tell_which_links_move(tree):
     assert not tree.knows('map')
 
 
+def test_a_slash_of_old_is_no_part_of_a_name(tree):
+    add(tree, '/base', '/old', None, (0.0, 0.0, 2.0))
+    assert at(tree, 'odom', '/old', 10.0)[2, 3] == 2.0
+    assert tree.knows('/old')
+    assert tree.ancestors('/old')[0] == ('base', False)
+
+
 def test_made_up_frames_do_not_fill_the_memory():
     tree = TransformTree()
     for i in range(2000):
