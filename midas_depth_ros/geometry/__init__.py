@@ -109,6 +109,7 @@ from midas_depth_ros.geometry.scan import (
     scan_limits,
 )
 from midas_depth_ros.geometry.sigma import depth_sigma, enlarged_sigma, inverse_depth_sigma
+from midas_depth_ros.geometry.transforms import TransformFault, TransformTree
 
 __all__ = [
     'UNCALIBRATED',
@@ -152,6 +153,8 @@ __all__ = [
     'ScaleShift',
     'Scan',
     'SteadyDepth',
+    'TransformFault',
+    'TransformTree',
     'Uncalibrated',
     'added',
     'between',

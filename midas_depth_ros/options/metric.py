@@ -173,8 +173,8 @@ class OdometryOptions(Options):
     )
     fixed_frame: str = parameter(
         '',
-        'Instead of a topic: the fixed frame of TF, such as odom, in which body_frame moves; needs '
-        'tf2_ros. Empty = none.',
+        'Instead of a topic: the fixed frame of TF, such as odom, in which body_frame moves; a '
+        'live node needs tf2_ros. Empty = none.',
         check=check_frame_id,
     )
     max_age: float = live_parameter(

@@ -16,7 +16,7 @@ from typing import Any
 from midas_depth_ros.images.compressed import Format
 from midas_depth_ros.images.decode import BitDepth
 from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableSource
-from midas_depth_ros.images.message_bytes import stamp_ns
+from midas_depth_ros.images.message_bytes import TF_STATIC, stamp_ns
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.pictures import Frame, Source, Warn
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
@@ -323,10 +323,14 @@ def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> 
 def in_order(
     source: BagMessages, cameras: Iterable[BagCamera], topics: Collection[str]
 ) -> Iterator[Recorded]:
-    """Yield the messages of these topics as recorded, after the first camera_info of each camera.
+    """Yield the messages of these topics as recorded, after what holds for all pictures.
 
-    A driver publishes it with the image; which of them is recorded first is arbitrary.
+    That is the first camera_info of each camera (a driver publishes it with the image; which of
+    them is recorded first is arbitrary), and static transforms, which have no time.
     """
     infos = [first for camera in cameras if camera.info and (first := source.first(camera.info))]
     yield from infos
+    if TF_STATIC in topics and source.counts.get(TF_STATIC):
+        with contextlib.suppress(SourceError):  # damage is reported below
+            yield from source.read([TF_STATIC])
     yield from source.read(topics)

@@ -28,10 +28,11 @@ from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCali
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibration
 from midas_depth_ros.nodes.depth.frame_statistics import CameraStatistics
-from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
+from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.depth.odometry_input import CameraMotion, OdometryInput
 from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
 from midas_depth_ros.nodes.depth.status import size_text
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
