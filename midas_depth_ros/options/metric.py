@@ -258,7 +258,7 @@ class DepthImageOptions(Options):
     compressed_format: str = live_parameter(
         'png',
         'How depth/image/compressedDepth is encoded: png, which every image_transport reads, or '
-        'rvl, which takes a third of the CPU; image_transport of ROS 2 Humble cannot read it.',
+        'rvl, which takes half the CPU; image_transport of ROS 2 Humble cannot read it.',
         choices=('png', 'rvl'),
     )
     compressed_png_level: int = live_parameter(
