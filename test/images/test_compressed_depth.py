@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
+import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from depth_reader import read_depth
@@ -127,6 +131,18 @@ def test_too_fine_a_quantisation_is_what_sixteen_bits_allow():
     assert made.codes(np.array([[0.1, 20.0]], np.float32)).tolist() == [[65535, 1]]
     coarse = dataclasses.replace(options, compressed_quantization=50.0)
     assert InverseQuantisation.of(coarse).a == 2550.0
+
+
+def test_what_the_page_tells_python_to_do_reads_it():
+    page = (Path(__file__).parents[2] / 'docs' / 'wifi.md').read_text('utf-8')
+    code = textwrap.dedent(re.search(r'```python\n(.*?)```', page, re.DOTALL)[1])
+    names = {'np': np, 'cv2': cv2}
+    exec(code, names)
+    depth_z = depths()
+    depth_z[5:9] = np.nan
+    text, data = compressed_depth(depth_z, DepthImageOptions())
+    message = SimpleNamespace(format=text, data=data)
+    np.testing.assert_array_equal(names['metres'](message), read_depth(message))
 
 
 @pytest.mark.parametrize('container', FORMATS)
