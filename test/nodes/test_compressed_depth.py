@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from depth_reader import read_depth
 from diagnostic_msgs.msg import DiagnosticStatus
-from driving import diagnostics, header, read, set_parameter, stamp, state
+from driving import diagnostics, header, picture, read, set_parameter, stamp, state
 from fakes import BrightnessEstimator
 from lifecycle_msgs.msg import State
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -167,9 +167,11 @@ def test_as_input_it_is_refused_by_name_and_the_node_lives_on(ros, log_lines, tr
         ros.spin_until(lambda: any(words in line for line in log_lines()), what='the log')
         options = DepthImageOptions(compressed_format='rvl')
         depth_z = np.full((48, 64), 2.0, np.float32)
-        for number in range(20):
+        for number in range(10):
             publisher.publish(messages.compressed_depth_message(depth_z, header(number), options))
-            ros.spin_for(0.02)
+            # Whatever it says that it is.
+            publisher.publish(messages.jpeg_message(picture(), header(number + 0.5), 90))
+            ros.spin_for(0.04)
         status = diagnostics(ros, 'camera camera', lambda s: s.level != DiagnosticStatus.OK)
         assert 'is a depth image' in status.message
         assert f'(remap {own} to it)' in read(status)['incompatible publishers']

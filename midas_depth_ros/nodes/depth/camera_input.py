@@ -32,7 +32,7 @@ from midas_depth_ros.images import (
     stamp_ns,
 )
 from midas_depth_ros.images.compressed import DEPTH, DEPTH_ENDING
-from midas_depth_ros.images.errors import MalformedMessage
+from midas_depth_ros.images.errors import MalformedMessage, UnsupportedFormat
 from midas_depth_ros.nodes.depth.stamps import (
     PublisherWatch,
     RateBound,
@@ -397,6 +397,8 @@ class CameraInput:
     def _check_and_queue(self, message: Any) -> None:
         """Check a message, judge its stamp, hand it over if max_rate allows. Raises ImageError."""
         settings, camera = self._node.settings, self._camera
+        if self.topic.endswith(DEPTH_ENDING):
+            raise UnsupportedFormat(self._is_depth)
         check: Callable[[Any, int], str] = check_image if self._raw else check_compressed
         if check(message, settings.max_pixels):
             camera.statistics.unended += 1
