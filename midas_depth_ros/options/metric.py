@@ -263,8 +263,7 @@ class DepthImageOptions(Options):
     )
     compressed_png_level: int = live_parameter(
         1,
-        'Compression level of png: more is smaller, by a fifth at most, and takes many times as '
-        'long.',
+        'Compression level of png: more is smaller and takes longer (docs/wifi.md).',
         minimum=0,
         maximum=9,
     )
