@@ -222,8 +222,11 @@ def grey_of(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]
 
 
 def millimetres_of(depth_z: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Convert (H, W) float32 metres to whole millimetres; 0 for NaN, infinity and above 65535."""
-    millimetres = np.rint(np.nan_to_num(depth_z, nan=0.0, posinf=0.0) * MILLIMETRES)
+    """Convert (H, W) float32 metres to whole millimetres; 0 for NaN, infinity, what is not above 0
+    and what is above 65535.
+    """
+    is_known = (depth_z > 0) & (depth_z < 2 * LARGEST_16UC1 / MILLIMETRES)
+    millimetres = np.rint(np.where(is_known, depth_z, 0) * np.float32(MILLIMETRES))
     millimetres[millimetres > LARGEST_16UC1] = 0
     return millimetres.astype(np.uint16)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bags import START_NS
+from depth_reader import read_depth
 from rclpy.serialization import serialize_message
 
 from midas_depth_ros.geometry import (
@@ -107,6 +108,8 @@ def test_measured_images_lie_on_the_pictures_as_the_camera_sends_them(upright, m
         assert made[name].header.frame_id == 'camera_optical_frame'
         wanted = turned(pixels(upright[name]), -rotate % 360)
         np.testing.assert_allclose(pixels(made[name]), wanted, rtol=1e-4)
+    packed = read_depth(made['depth/image/compressedDepth'])
+    np.testing.assert_allclose(packed, pixels(made['depth/image'])[..., 0], rtol=5e-3)
     sent, info = UPRIGHT.turned(-rotate % 360), made['depth/camera_info']
     assert info.header == made['depth/image'].header
     assert (info.width, info.height) == (made['depth/image'].width, made['depth/image'].height)

@@ -220,6 +220,7 @@ class RelativeOutput(qos.PublisherTable):
 
 METRIC_OUTPUTS = {
     'depth/image': Image,
+    'depth/image/compressedDepth': CompressedImage,
     'depth/camera_info': CameraInfo,
     'depth/sigma': Image,
     'seen_free': LaserScan,  # published before its scan
@@ -228,7 +229,8 @@ METRIC_OUTPUTS = {
     'nearest_point': PointStamped,
     'points': PointCloud2,
 }
-DEPTH_IMAGES = ('depth/image', 'depth/camera_info', 'depth/sigma')  # of one size
+ENLARGED = ('depth/image', 'depth/image/compressedDepth', 'depth/sigma')
+DEPTH_IMAGES = ('depth/camera_info', *ENLARGED)  # of one size
 ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
 BY_RAYS = ('points', *ALONG_THE_FLOOR)  # which a calibrated camera gives
 
@@ -328,12 +330,17 @@ class MetricOutput(qos.PublisherTable):
                 self.send(name, made(ranges, limits=limits, header=header))
 
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
-        if self.wanted('depth/image') or self.wanted('depth/sigma'):
+        if any(map(self.wanted, ENLARGED)):
             depth_z = self._enlarged_depth(view, metric)
+            options = view.settings.depth
+            sent = view.as_sent(depth_z)
             if self.wanted('depth/image'):
-                encoding = view.settings.depth.encoding
-                message = messages.depth_message(view.as_sent(depth_z), view.header, encoding)
-                self.send('depth/image', message)
+                self.send(
+                    'depth/image', messages.depth_message(sent, view.header, options.encoding)
+                )
+            if self.wanted('depth/image/compressedDepth'):
+                packed = messages.compressed_depth_message(sent, view.header, options)
+                self.send('depth/image/compressedDepth', packed)
             if self.wanted('depth/sigma'):
                 sigma = depth_sigma(depth_z, enlarged_sigma(metric.inverse_sigma, view.size))
                 message = messages.image_message(view.as_sent(sigma), view.header)
