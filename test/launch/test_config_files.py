@@ -57,6 +57,7 @@ def test_rviz_shows_every_output_that_can_be_drawn(layout):
         'Proximity': ('rviz_default_plugins/Range', 'camera/proximity'),
         'Nearest point': ('rviz_default_plugins/PointStamped', 'camera/nearest_point'),
         'Points': ('rviz_default_plugins/PointCloud2', 'camera/points'),
+        'Obstacles': ('rviz_default_plugins/PointCloud2', 'camera/obstacles'),
     }
     # A display is on only if both say so.
     assert all(display['Enabled'] is display['Value'] is True for display in displays)

@@ -195,6 +195,7 @@ def test_rviz_comes_on_request_and_shows_the_right_camera(ros, launcher):
         '/robot/front/proximity',
         '/robot/front/nearest_point',
         '/robot/front/points',
+        '/robot/front/obstacles',
     ]
     assert node.get_parameter('use_sim_time').value
 
