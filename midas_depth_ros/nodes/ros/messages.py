@@ -150,12 +150,12 @@ def cloud_message(
     rgb: NDArray[np.uint8],
     sigma: NDArray[np.float32],
     header: Header,
-    height: NDArray[np.float32] | None = None,
+    above_floor: NDArray[np.float32] | None = None,
 ) -> PointCloud2:
     """(h, w, 3) float32 metres, (h, w, 3) uint8 RGB, and (h, w) float32, the deviation of z and the
     height above the floor in metres, as an organised cloud; NaN invalid. None: no height is known.
     """
-    message = _cloud(packed_points(points, rgb, sigma, height), POINT_FIELDS, header)
+    message = _cloud(packed_points(points, rgb, sigma, above_floor), POINT_FIELDS, header)
     message.is_dense = False
     return message
 
