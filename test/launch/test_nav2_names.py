@@ -1,4 +1,6 @@
-"""Each name in config/nav2_example.yaml is one that nav2 declares, with a value of its type."""
+"""Each name in config/nav2_example.yaml, and in what is made of it for a robot, is one that nav2
+declares, with a value of its type.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from midas_depth_ros.nodes.ros.nav2_parameters import MANAGER, ROBOTS, Robot, merged, nav2_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / 'config' / 'nav2_example.yaml').read_text(encoding='utf-8')
@@ -34,15 +38,15 @@ def type_of(default: Any) -> type:
     return TYPES.get(default, str) if isinstance(default, str) else type(default)
 
 
-def entries() -> Iterator[tuple[str, str, Any]]:
+def entries(blocks: dict = EXAMPLE) -> Iterator[tuple[str, str, Any]]:
     """Every value of the file: what kind of thing it is set on, its name, itself."""
-    manager = EXAMPLE['lifecycle_manager_depth']['ros__parameters']
+    manager = blocks['lifecycle_manager_depth']['ros__parameters']
     yield from (('lifecycle_manager', name, value) for name, value in manager.items())
-    monitor = EXAMPLE['collision_monitor']['ros__parameters']
+    monitor = blocks['collision_monitor']['ros__parameters']
     kinds = dict.fromkeys(monitor['polygons'], 'polygon')
     kinds |= dict.fromkeys(monitor['observation_sources'], 'monitor_source')
     yield from nested('collision_monitor', monitor, kinds)
-    costmap = EXAMPLE['local_costmap']['local_costmap']['ros__parameters']
+    costmap = blocks['local_costmap']['local_costmap']['ros__parameters']
     layers = {name: costmap[name]['plugin'] for name in costmap['plugins']}
     for kind, name, value in nested('costmap', costmap, layers):
         if isinstance(value, dict):
@@ -71,13 +75,26 @@ def leaves(tree: Any) -> Iterator[Any]:
         yield from leaves(value) if isinstance(value, dict) else [value]
 
 
-@pytest.mark.parametrize('distribution', SERVED)
-def test_every_name_is_declared_with_a_type_that_the_value_has(distribution):
-    for kind, name, value in entries():
+def check_declared(blocks: dict, distribution: str) -> None:
+    for kind, name, value in entries(blocks):
         assert name in NAV2[kind], f'{kind} has no {name}'
         default = declared(kind, name, distribution)
         # rclcpp refuses 1 for a double and 1.0 for an int.
         assert type(value) is type_of(default), f'{kind}.{name} in {distribution}: {value!r}'
+
+
+@pytest.mark.parametrize('distribution', SERVED)
+def test_every_name_is_declared_with_a_type_that_the_value_has(distribution):
+    check_declared(EXAMPLE, distribution)
+
+
+@pytest.mark.parametrize('distribution', SERVED)
+@pytest.mark.parametrize('robot', ROBOTS)
+def test_so_is_every_name_that_a_robot_gets_alone_or_merged(robot, distribution):
+    made = nav2_blocks(EXAMPLE, ROBOTS[robot], 'camera')
+    check_declared(made, distribution)
+    bare = nav2_blocks(EXAMPLE, Robot(), 'lidar')
+    check_declared(merged(bare, made) | {MANAGER: made[MANAGER]}, distribution)
 
 
 def test_what_is_default_in_one_distribution_and_not_in_the_next_is_left_to_it():
