@@ -4,6 +4,8 @@ declares, with a value of its type.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pytest
 import yaml
 
 from midas_depth_ros.nodes.ros.nav2_parameters import MANAGER, ROBOTS, Robot, merged, nav2_blocks
+from midas_depth_ros.options.declarations import specs
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / 'config' / 'nav2_example.yaml').read_text(encoding='utf-8')
@@ -126,3 +130,42 @@ def test_the_manager_waits_for_no_bond_and_the_way_is_said():
     assert manager['bond_timeout'] == 0.0
     assert manager['node_names'] == ['depth_node']
     assert 'autostart:=false' in TEXT
+
+
+PAGE = (ROOT / 'docs' / 'nav2.md').read_text('utf-8')
+
+
+def test_the_page_s_parameters_are_declared_by_nav2():
+    blocks = [yaml.safe_load(each) for each in re.findall(r'```yaml\n(.*?)```', PAGE, re.DOTALL)]
+    assert blocks
+    for block in blocks:
+        monitor = block['collision_monitor']['ros__parameters']
+        sources = monitor['observation_sources']
+        # Alone a cloud would make of what is unknown what is clear.
+        assert sources[:2] == ['scan', 'proximity']
+        kinds = dict.fromkeys(sources, 'monitor_source')
+        for kind, name, value in nested('collision_monitor', monitor, kinds):
+            assert type(value) is type_of(declared(kind, name, 'lyrical')), name
+
+
+def test_the_page_s_launch_lines_have_only_arguments_that_there_are():
+    text = PAGE.replace('\\\n', ' ')
+    lines = [line for line in text.splitlines() if 'nav2_camera.launch.py' in line]
+    given = {name for line in lines for name in re.findall(r'([\w.]+):=', line)}
+    source = (ROOT / 'launch' / 'nav2_camera.launch.py').read_text('utf-8')
+    known = {each.name for each in dataclasses.fields(Robot)}
+    known |= {each.name for each in specs(DepthNodeSettings)}
+    known |= set(re.findall(r"argument\(\s*'(\w+)'", source))
+    assert len(given) >= 8
+    assert given <= known
+
+
+@pytest.mark.parametrize('robot', ['turtlebot3', 'turtlebot4'])
+def test_the_page_s_table_of_robots_is_what_the_launch_file_sets(robot):
+    (row,) = (line for line in PAGE.splitlines() if line.startswith(f'| `{robot}` ('))
+    known = ROBOTS[robot]
+    ahead = f'{abs(known.camera_x)} m {"ahead" if known.camera_x > 0 else "behind"}'
+    for said in (f'`{known.image_topic}`', f'{known.camera_height} m high', ahead, 'TwistStamped'):
+        assert said in row
+    assert f'`{known.base_frame}`' in row
+    assert (known.camera_pitch, known.stamped) == (0.0, 'true')

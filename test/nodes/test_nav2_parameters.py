@@ -148,7 +148,7 @@ def test_without_an_inflation_our_layer_is_the_last():
     ],
 )
 def test_a_file_of_another_layout_is_refused_by_name(base, said):
-    with pytest.raises(InvalidNav2Parameters, match='.*') as raised:
+    with pytest.raises(InvalidNav2Parameters) as raised:
         merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera'))
     assert said in str(raised.value)
 
