@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from midas_depth_ros.options.depth import DepthNodeSettings
+
 Block = dict[str, Any]
 MARGIN_M = 0.04  # around the robot, of the zone that keeps its distance
 SIDE_M = 0.12  # at either side of it, of the zone in which it slows down
@@ -41,7 +43,7 @@ class Robot:
 
     image_topic: str = ''
     camera_info_topic: str = ''
-    base_frame: str = 'base_link'
+    base_frame: str = DepthNodeSettings.body_frame
     odom_frame: str = 'odom'
     robot_radius: float = 0.18
     camera_height: float = math.nan
@@ -90,7 +92,6 @@ ROBOTS = {
     'turtlebot4': Robot(
         image_topic='oakd/rgb/preview/image_raw',
         camera_info_topic='oakd/rgb/preview/camera_info',
-        base_frame='base_link',
         robot_radius=0.19,
         camera_height=0.244,
         camera_pitch=0.0,
