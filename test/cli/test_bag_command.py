@@ -41,6 +41,7 @@ TOPICS = {
     'proximity': 'sensor_msgs/msg/Range',
     'nearest_point': 'geometry_msgs/msg/PointStamped',
     'points': 'sensor_msgs/msg/PointCloud2',
+    'obstacles': 'sensor_msgs/msg/PointCloud2',
 }
 
 

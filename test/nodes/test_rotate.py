@@ -133,6 +133,14 @@ def test_the_cloud_is_in_the_frame_of_the_camera_and_each_point_in_its_pixel(upr
     np.testing.assert_allclose((points[..., 0] / points[..., 2])[known], x[known], atol=1e-4)
     np.testing.assert_allclose((points[..., 1] / points[..., 2])[known], y[known], atol=1e-4)
     np.testing.assert_array_equal(colours(cloud), turned(colours(other), -rotate % 360))
+    wanted = turned(heights(other), -rotate % 360)
+    assert np.isfinite(wanted).mean() > 0.5
+    np.testing.assert_allclose(heights(cloud), wanted, atol=1e-3)
+
+
+def heights(cloud) -> np.ndarray:
+    fields = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, -1)
+    return fields[..., [each.name for each in cloud.fields].index('height')]
 
 
 def colours(cloud) -> np.ndarray:

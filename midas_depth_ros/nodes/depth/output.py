@@ -27,6 +27,7 @@ from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
     Closeness,
+    FloorHeight,
     MetricDepth,
     MetricFrame,
     MotionReset,
@@ -228,10 +229,12 @@ METRIC_OUTPUTS = {
     'proximity': Range,
     'nearest_point': PointStamped,
     'points': PointCloud2,
+    'obstacles': PointCloud2,
 }
 ENLARGED = ('depth/image', 'depth/image/compressedDepth', 'depth/sigma')
 DEPTH_IMAGES = ('depth/camera_info', *ENLARGED)  # of one size
-ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
+BY_BEAMS = ('scan', 'seen_free', 'proximity', 'nearest_point')
+ALONG_THE_FLOOR = ('obstacles', *BY_BEAMS)
 BY_RAYS = ('points', *ALONG_THE_FLOOR)  # which a calibrated camera gives
 
 
@@ -244,6 +247,7 @@ class MetricOutput(qos.PublisherTable):
         profile = qos.output_profile(node.settings.process_every_frame)
         super().__init__(node, camera, METRIC_OUTPUTS, profile)
         self.metric = MetricDepth()
+        self.floor = FloorHeight()  # of the cloud's heights
         self.refused = 'no frame yet'
         self.no_obstacles = ''  # why scan and all else along the floor are unknown
         self.view_begins_m = math.nan  # how far ahead the nearest floor in view is
@@ -264,12 +268,14 @@ class MetricOutput(qos.PublisherTable):
         """The frame in metres, or None, with the reason in `refused`."""
         if view.frame.restarted or view.frame.mixed or view.camera is None:
             self.metric.reset()  # its scale is of another camera, or of another time
+            self.floor.reset()
             self.scale.reset()
         fit, mount = self.scale.of_frame(view)
         if isinstance(view.pose, MotionReset):
             self.metric.fusion.reset()
         if self.scale.refuted:
             self.metric.reset()  # the last good frame does not vouch for one that is refuted
+            self.floor.reset()
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
         if view.grid is None:
             mount = Refusal(UNCALIBRATED)
@@ -305,10 +311,7 @@ class MetricOutput(qos.PublisherTable):
         if any(map(self.wanted, DEPTH_IMAGES)):
             self._publish_depth(view, metric)
         if self.wanted('points') and view.grid is not None:
-            colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape))
-            points = turned_points(point_cloud(metric.depth_z, view.grid), -view.rotate % 360)
-            sigma = view.as_sent(metric.sigma)
-            self.send('points', messages.cloud_message(points, colours, sigma, view.header))
+            self._publish_points(view, metric, view.grid)
         if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
             self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
 
@@ -328,6 +331,17 @@ class MetricOutput(qos.PublisherTable):
             if self.wanted(name):
                 ranges = np.full(beams, value, np.float32)
                 self.send(name, made(ranges, limits=limits, header=header))
+
+    def _publish_points(self, view: FrameView, metric: MetricFrame, grid: Grid) -> None:
+        colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape))
+        points = turned_points(point_cloud(metric.depth_z, grid), -view.rotate % 360)
+        expiry_s = view.settings.scale.expiry
+        height = self.floor.update(
+            view.stamp_s, metric.inverse, metric.depth_z, grid, metric.mount, expiry_s
+        )
+        sigma, height = view.as_sent(metric.sigma), view.as_sent(height)
+        message = messages.cloud_message(points, colours, sigma, view.header, height)
+        self.send('points', message)
 
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
         if any(map(self.wanted, ENLARGED)):
@@ -366,11 +380,14 @@ class MetricOutput(qos.PublisherTable):
     def _publish_obstacles(
         self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
     ) -> None:
-        """Publish scan, seen_free, proximity and nearest point, all from one set of beams."""
-        if not any(map(self.wanted, ALONG_THE_FLOOR)):
+        """Publish what is along the floor; all but the obstacles' points from one set of beams."""
+        header = messages.copied_header(view.header, self._mounting.body_frame)
+        if self.wanted('obstacles'):
+            points = obstacles.points[obstacles.mask]
+            self.send('obstacles', messages.obstacles_message(points, header))
+        if not any(map(self.wanted, BY_BEAMS)):
             return
         settings = view.settings
-        header = messages.copied_header(view.header, self._mounting.body_frame)
         limits = settings.scan.range_min, settings.scan.range_max
         step = settings.scan.angle_increment
         first, last = self._angles(view, grid, mount)
@@ -454,6 +471,9 @@ def scale_values(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
         'last refusal': output.metric.reason,
         'floor in view from [m]': '' if math.isnan(begins) else f'{begins:.2f}',
     }
+    if output.wanted('points'):
+        unknown = output.floor.reason
+        values['heights'] = f'unknown: {unknown}' if unknown else 'above the floor in view'
     if scale is not None:
         values |= {
             'scale source': scale.source,

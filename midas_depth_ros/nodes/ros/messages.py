@@ -91,7 +91,7 @@ def time_message(time_ns: int) -> Time:
 # --- Metric outputs (REP 117, 118).
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'sigma')
+POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'sigma', 'height')
 FLOAT32_BYTES = 4
 
 
@@ -162,21 +162,39 @@ def point_message(point: tuple[float, float, float], header: Header) -> PointSta
 
 
 def cloud_message(
-    points: NDArray[np.float32], rgb: NDArray[np.uint8], sigma: NDArray[np.float32], header: Header
+    points: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+    sigma: NDArray[np.float32],
+    header: Header,
+    above_floor: NDArray[np.float32] | None = None,
 ) -> PointCloud2:
-    """(h, w, 3) float32 metres, (h, w, 3) uint8 RGB and the (h, w) float32 deviation of z in metres
-    as an organised cloud; NaN invalid.
+    """(h, w, 3) float32 metres, (h, w, 3) uint8 RGB, and (h, w) float32, the deviation of z and the
+    height above the floor in metres, as an organised cloud; NaN invalid. None: no height is known.
     """
-    height, width = points.shape[:2]
+    message = _cloud(packed_points(points, rgb, sigma, above_floor), POINT_FIELDS, header)
+    message.is_dense = False
+    return message
+
+
+def obstacles_message(points: NDArray[np.float32], header: Header) -> PointCloud2:
+    """(n, 3) float32 metres, all finite, as a cloud of one row, in the frame of the header."""
+    message = _cloud(points.reshape(1, -1, 3), POINT_FIELDS[:3], header)
+    message.is_dense = True
+    return message
+
+
+def _cloud(table: NDArray[np.float32], fields: Sequence[str], header: Header) -> PointCloud2:
+    """(h, w, n) float32 as a cloud with these n fields."""
+    height, width = table.shape[:2]
     message = PointCloud2(header=copied_header(header), height=height, width=width)
     message.fields = [
         PointField(name=name, offset=FLOAT32_BYTES * index, datatype=PointField.FLOAT32, count=1)
-        for index, name in enumerate(POINT_FIELDS)
+        for index, name in enumerate(fields)
     ]
-    message.point_step = FLOAT32_BYTES * len(POINT_FIELDS)
+    message.point_step = FLOAT32_BYTES * len(fields)
     message.row_step = message.point_step * width
-    message.is_bigendian, message.is_dense = False, False
-    message.data = message_data(packed_points(points, rgb, sigma))
+    message.is_bigendian = False
+    message.data = message_data(table)
     return message
 
 
