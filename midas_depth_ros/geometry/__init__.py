@@ -47,6 +47,7 @@ from midas_depth_ros.geometry.driven_mount import (
 )
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
 from midas_depth_ros.geometry.floor_height import FloorHeight, FloorPlane, floor_in_metres
+from midas_depth_ros.geometry.floor_motion import FloorMotion
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
 from midas_depth_ros.geometry.marker import (
@@ -128,6 +129,7 @@ __all__ = [
     'DrivenMount',
     'FloorHeight',
     'FloorInView',
+    'FloorMotion',
     'FloorPlane',
     'GeometryError',
     'Heading',

@@ -25,6 +25,7 @@ from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
     FloorInView,
+    FloorMotion,
     MetricDepth,
     MetricFrame,
     ParallaxScale,
@@ -155,11 +156,12 @@ class FrameSources:
         at = settings.camera_x, settings.camera_y, mount.height_m
         self._lens = body_from_optical(mount, *at)
         self._parallax, self._agreement = ParallaxScale(settings.odometry), Agreement()
+        self._floor_motion = FloorMotion()
 
     @property
     def refuted(self) -> bool:
         """Whether earlier frames must not vouch for this one either."""
-        return bool(self._agreement.refuted)
+        return bool(self._agreement.refuted or self._floor_motion.found)
 
     def fit(
         self, stamp_s: float, relative: np.ndarray, grid: Grid, seen: Seen | None
@@ -167,7 +169,8 @@ class FrameSources:
         """Return the scale of a frame; without `seen` there is no odometry."""
         source = self._settings.scale.source
         if seen is None or not self._settings.odometry.topic:
-            return self._by_floor(relative, grid)
+            lower = self._lower_floor(stamp_s, seen)
+            return Refusal(lower) if lower else self._by_floor(relative, grid)
         pose = self.pose(seen.reported)
         by_motion = self._by_motion(stamp_s, relative, seen, pose)
         if source == 'odometry':
@@ -177,6 +180,14 @@ class FrameSources:
 
     def _by_floor(self, relative: np.ndarray, grid: Grid) -> ScaleShift | Refusal:
         return fit_ground_plane(relative, grid, self._mount, sigma=self._settings.sigma)
+
+    def _lower_floor(self, stamp_s: float, seen: Seen | None) -> str:
+        """Why the floor does not go on as it seems to, by how it moves; '' where it may."""
+        if seen is None or not self._settings.scale.floor_motion:
+            return ''
+        grey = grey_reduced(seen.rgb, TRACKED_WIDTH)
+        camera = self._camera.scaled(grey.shape[1], grey.shape[0])
+        return self._floor_motion.update(stamp_s, grey, camera, self._mount)
 
     def _by_motion(
         self, stamp_s: float, relative: np.ndarray, seen: Seen, pose: np.ndarray | Refusal

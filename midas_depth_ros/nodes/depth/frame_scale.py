@@ -19,6 +19,7 @@ from midas_depth_ros.geometry import (
     CameraMount,
     Comparison,
     FloorInView,
+    FloorMotion,
     ModelScale,
     MotionReset,
     ParallaxScale,
@@ -90,6 +91,8 @@ class FrameScale:
         self._estimator = estimator
         self._mounting = mounting
         self._floor = FloorInView()
+        self._floor_motion = FloorMotion()
+        self._lower = ''  # why this frame has no metres: the floor does not go on as it seems to
         # Under auto whichever sensor delivers takes part: on these topics nothing else does.
         of_sensor = self._check if self.source == 'model' else self.source
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
@@ -108,8 +111,9 @@ class FrameScale:
         self.model.reset()
         self.agreement.reset()
         self.parallax.reset()
-        self.tilted = ''
+        self.tilted = self._lower = ''
         self._floor.reset()
+        self._floor_motion.reset()
 
     @property
     def subscribed(self) -> str:
@@ -121,7 +125,7 @@ class FrameScale:
     @property
     def refuted(self) -> str:
         """Why the metres of this frame and those before must not be used; '' if they may."""
-        return self.model.refuted or self.agreement.refuted
+        return self.model.refuted or self.agreement.refuted or self._lower
 
     @property
     def advice(self) -> str:
@@ -163,6 +167,7 @@ class FrameScale:
 
     def of_frame(self, view: FrameView) -> tuple[ScaleShift | Refusal, Mount]:
         """Return the scale of a frame and the mount that its obstacles are measured by."""
+        self._lower = ''
         mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
         if view.frame.mixed:
             return Refusal(view.frame.mixed), mount
@@ -171,7 +176,9 @@ class FrameScale:
         if self.source == 'model':
             return self._by_model(view, mount)
         fit = self._by_all(view, mount) if self.source == 'auto' else self._fitted(view, mount)
-        if isinstance(fit, ScaleShift):
+        if isinstance(fit, Refusal):
+            self._lower = self._floor_motion.found
+        else:
             fit = dataclasses.replace(fit, far_end=self._estimator.far_end)
             if BY_MOTION in fit.source and isinstance(mount, Refusal):
                 return fit, self._mount_in_view(view, fit, mount)
@@ -241,7 +248,22 @@ class FrameScale:
             return mount
         if view.grid is None:
             return Refusal(UNCALIBRATED)
+        lower = self._lower_floor(view, mount)
+        if lower:
+            return Refusal(lower)
         return fit_ground_plane(view.inverse_depth, view.grid, mount, sigma=view.settings.sigma)
+
+    def _lower_floor(self, view: FrameView, mount: CameraMount) -> str:
+        """Why the floor does not go on as it seems to, by how it moves; '' where it may.
+
+        With odometry that is asked instead: it sees the same, and more.
+        """
+        if not view.settings.scale.floor_motion or view.pose is not None or view.camera is None:
+            self._floor_motion.reset()
+            return ''
+        grey = grey_reduced(view.rgb, TRACKED_WIDTH)
+        camera = view.camera.scaled(grey.shape[1], grey.shape[0])
+        return self._floor_motion.update(view.stamp_s, grey, camera, mount)
 
     def _by_motion(self, view: FrameView) -> ScaleShift | Refusal:
         """Scale and shift by how far the robot has moved."""
