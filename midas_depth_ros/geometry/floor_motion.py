@@ -21,7 +21,8 @@ from midas_depth_ros.geometry.trust import is_elsewhere
 
 POINTS, APART_PX, QUALITY = 40, 6, 0.02  # at the robot's feet, and as many beyond
 LEAST_TEXTURE = 1e-5  # of cv2.cornerMinEigenVal
-WINDOW, LEVELS = (15, 15), 3
+WINDOW, LEVELS = (11, 11), 3
+CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 THERE_AND_BACK_PX = 0.5  # largest difference of a point from where it came, tracked backward
 NOISE_PX = 0.3  # of a tracked point
 # Of the picture below the horizon, from the bottom, that is the floor at the robot's feet; and how
@@ -29,7 +30,7 @@ NOISE_PX = 0.3  # of a tracked point
 NEAR_SHARE, LEAST_NEAR, LEAST_SHARE = 0.45, 8, 0.5
 FARTHEST_M = 1.4  # where a lower floor is looked for: farther away motion tells too little
 LEAST_WAY_M, LONGEST_S = 0.03, 1.0  # of the lens between two pictures, and the time between them
-REFITS = 6
+REFITS = 4
 # How high a point is, by its motion: as a share of the floor's way, known to CERTAIN at least. It
 # is lower where that is less than 1 by LOWER and by DEVIATIONS; less than LEAST is another motion.
 CERTAIN, LOWER, DEVIATIONS, LEAST = 0.12, 0.15, 3.0, 0.3
@@ -180,7 +181,7 @@ class FloorMotion:
 
     def _judge(self, seen: FloorPoints, motion: Moved, here: np.ndarray) -> None:
         lower, share = seen.lower(motion)
-        if not lower.any():
+        if lower.sum() < LEAST_LOWER:
             return
         nearest = float(np.percentile(np.linalg.norm(seen.now[lower], axis=1), 20))
         ratio = float(np.median(share[lower]))
@@ -218,7 +219,7 @@ class FloorMotion:
             return None
         before = self._points[:, None]
         now, there = _flow(self._grey, grey, before)
-        back, again = _flow(grey, self._grey, now)
+        back, again = _flow(grey, self._grey, now, before)
         good = (there[:, 0] > 0) & (again[:, 0] > 0)
         good &= np.linalg.norm((back - before)[:, 0], axis=1) < THERE_AND_BACK_PX
         before, now = before[good, 0].astype(float), now[good, 0].astype(float)
@@ -246,10 +247,20 @@ def _corners(texture: np.ndarray, region: np.ndarray) -> np.ndarray:
     return np.stack([column * side + x, row * side + y], axis=1).astype(np.float32)
 
 
-def _flow(first: Any, second: Any, points: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Where points of the first picture are in the second, and whether they were found there."""
+def _flow(first: Any, second: Any, points: Any, guess: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the first picture are in the second, and whether they were found there.
+
+    guess: where they are, about: then only the finest level is looked at.
+    """
     moved, there, _ = cv2.calcOpticalFlowPyrLK(
-        first, second, points, None, winSize=WINDOW, maxLevel=LEVELS
+        first,
+        second,
+        points,
+        None if guess is None else guess.copy(),
+        winSize=WINDOW,
+        maxLevel=LEVELS if guess is None else 0,
+        criteria=CRITERIA,
+        flags=0 if guess is None else cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     return moved, there
 
