@@ -110,6 +110,7 @@ from midas_depth_ros.geometry.scan import (
     scan_limits,
 )
 from midas_depth_ros.geometry.sigma import depth_sigma, enlarged_sigma, inverse_depth_sigma
+from midas_depth_ros.geometry.transforms import TransformFault, TransformTree
 
 __all__ = [
     'UNCALIBRATED',
@@ -155,6 +156,8 @@ __all__ = [
     'ScaleShift',
     'Scan',
     'SteadyDepth',
+    'TransformFault',
+    'TransformTree',
     'Uncalibrated',
     'added',
     'between',

@@ -33,6 +33,7 @@ TOPICS = {
     'heatmap/image/compressed': 'sensor_msgs/msg/CompressedImage',
     'closeness': 'geometry_msgs/msg/Vector3Stamped',
     'depth/image': 'sensor_msgs/msg/Image',
+    'depth/image/compressedDepth': 'sensor_msgs/msg/CompressedImage',
     'depth/camera_info': 'sensor_msgs/msg/CameraInfo',
     'depth/sigma': 'sensor_msgs/msg/Image',
     'scan': 'sensor_msgs/msg/LaserScan',

@@ -24,7 +24,9 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import NANOSECONDS, encode_jpeg, message_data
+from midas_depth_ros.images.compressed_depth import compressed_depth
 from midas_depth_ros.images.message_bytes import bgr_of, millimetres_of, packed_points
+from midas_depth_ros.options.metric import DepthImageOptions
 
 ENCODINGS = {('float32', 2): '32FC1', ('uint8', 3): 'rgb8', ('uint8', 2): 'mono8'}
 
@@ -53,10 +55,15 @@ def bgr_message(rgb: NDArray[np.uint8], header: Header) -> Image:
     return image_message(bgr_of(rgb), header, 'bgr8')
 
 
-def jpeg_message(rgb: NDArray[np.uint8], header: Header, quality: int) -> CompressedImage:
-    """A CompressedImage from (H, W, 3) uint8 RGB, with the format text of image_transport."""
+def jpeg_message(
+    rgb: NDArray[np.uint8], header: Header, quality: int, original: str = 'bgr8'
+) -> CompressedImage:
+    """A CompressedImage from (H, W, 3) uint8 RGB, with the format text of image_transport.
+
+    original: encoding of the Image that is published beside it, which subscribers get back.
+    """
     message = CompressedImage(header=copied_header(header))
-    message.format = 'bgr8; jpeg compressed bgr8'
+    message.format = f'{original}; jpeg compressed bgr8'
     message.data = encode_jpeg(rgb, quality)
     return message
 
@@ -93,6 +100,15 @@ def depth_message(depth_z: NDArray[np.float32], header: Header, encoding: str) -
     if encoding == '32FC1':
         return image_message(depth_z, header)
     return image_message(millimetres_of(depth_z), header, '16UC1')
+
+
+def compressed_depth_message(
+    depth_z: NDArray[np.float32], header: Header, options: DepthImageOptions
+) -> CompressedImage:
+    """(H, W) float32 metres, NaN invalid, as image_transport's compressedDepth."""
+    message = CompressedImage(header=copied_header(header))
+    message.format, message.data = compressed_depth(depth_z, options)
+    return message
 
 
 def camera_info_message(camera: CameraModel, header: Header | None = None) -> CameraInfo:
