@@ -222,9 +222,7 @@ def test_the_address_of_the_dashboard_is_told_once(tmp_path):
     assert children.started[0][1:3] == ['-m', 'midas_depth_ros.cli.dashboard']
 
 
-@pytest.mark.parametrize(
-    ('host', 'address'), [('0.0.0.0', '172.17.0.2'), ('::', '[2001:db8::7]')]
-)
+@pytest.mark.parametrize(('host', 'address'), [('0.0.0.0', '172.17.0.2'), ('::', '[2001:db8::7]')])
 def test_from_a_container_the_address_is_that_of_the_machine_around_it(tmp_path, host, address):
     children = FakeChildren(tmp_path, said=f'dashboard: http://{address}:8080/?token=a-b_c\n')
     text = looked_at(children, host=host)
