@@ -30,7 +30,7 @@ COMES_WITH = {
     'lz4': 'rosbags',
     'compression': 'rosbags',  # Python 3.14's own name of the same
 }
-# Other ways to run a network, more formats, converting, an autopilot: said where they are asked for.
+# Other ways to run a network, more formats, converting, an autopilot: said where asked for.
 OPTIONAL = {'torch', 'torchvision', 'timm', 'onnxruntime', 'nncf', 'pillow_heif', 'px4_msgs'}
 
 
