@@ -222,26 +222,33 @@ def grey_of(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]
 
 
 def millimetres_of(depth_z: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Convert (H, W) float32 metres to whole millimetres; 0 for NaN, infinity and above 65535."""
-    millimetres = np.rint(np.nan_to_num(depth_z, nan=0.0, posinf=0.0) * MILLIMETRES)
+    """Convert (H, W) float32 metres to whole millimetres; 0 for NaN, infinity, what is not above 0
+    and what is above 65535.
+    """
+    is_known = (depth_z > 0) & (depth_z < 2 * LARGEST_16UC1 / MILLIMETRES)
+    millimetres = np.rint(np.where(is_known, depth_z, 0) * np.float32(MILLIMETRES))
     millimetres[millimetres > LARGEST_16UC1] = 0
     return millimetres.astype(np.uint16)
 
 
 def packed_points(
-    points: NDArray[np.float32], rgb: NDArray[np.uint8], sigma: NDArray[np.float32]
+    points: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+    sigma: NDArray[np.float32],
+    height: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    """Pack (h, w, 3) float32 metres, (h, w, 3) uint8 RGB and (h, w) float32 metres as (h, w, 5)
-    float32: x, y, z, rgb, sigma.
+    """Pack (h, w, 3) float32 metres, (h, w, 3) uint8 RGB and twice (h, w) float32 metres as
+    (h, w, 6) float32: x, y, z, rgb, sigma, height.
 
-    rgb is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it.
+    rgb is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it. No height is NaN.
     """
-    packed = np.empty((*points.shape[:2], 5), np.float32)
+    packed = np.empty((*points.shape[:2], 6), np.float32)
     packed[..., :3] = points
     bgr = np.zeros((*points.shape[:2], 4), np.uint8)
     bgr[..., :3] = rgb[..., ::-1]
     packed[..., 3] = bgr.view(np.float32)[..., 0]
     packed[..., 4] = sigma
+    packed[..., 5] = np.float32(np.nan) if height is None else height
     return packed
 
 

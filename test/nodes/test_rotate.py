@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bags import START_NS
+from depth_reader import read_depth
 from rclpy.serialization import serialize_message
 
 from midas_depth_ros.geometry import (
@@ -107,6 +108,8 @@ def test_measured_images_lie_on_the_pictures_as_the_camera_sends_them(upright, m
         assert made[name].header.frame_id == 'camera_optical_frame'
         wanted = turned(pixels(upright[name]), -rotate % 360)
         np.testing.assert_allclose(pixels(made[name]), wanted, rtol=1e-4)
+    packed = read_depth(made['depth/image/compressedDepth'])
+    np.testing.assert_allclose(packed, pixels(made['depth/image'])[..., 0], rtol=5e-3)
     sent, info = UPRIGHT.turned(-rotate % 360), made['depth/camera_info']
     assert info.header == made['depth/image'].header
     assert (info.width, info.height) == (made['depth/image'].width, made['depth/image'].height)
@@ -130,6 +133,14 @@ def test_the_cloud_is_in_the_frame_of_the_camera_and_each_point_in_its_pixel(upr
     np.testing.assert_allclose((points[..., 0] / points[..., 2])[known], x[known], atol=1e-4)
     np.testing.assert_allclose((points[..., 1] / points[..., 2])[known], y[known], atol=1e-4)
     np.testing.assert_array_equal(colours(cloud), turned(colours(other), -rotate % 360))
+    wanted = turned(heights(other), -rotate % 360)
+    assert np.isfinite(wanted).mean() > 0.5
+    np.testing.assert_allclose(heights(cloud), wanted, atol=1e-3)
+
+
+def heights(cloud) -> np.ndarray:
+    fields = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, -1)
+    return fields[..., [each.name for each in cloud.fields].index('height')]
 
 
 def colours(cloud) -> np.ndarray:

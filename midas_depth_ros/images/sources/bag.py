@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from midas_depth_ros.images.compressed import Format
+from midas_depth_ros.images.compressed import DEPTH, DEPTH_ENDING, Format
 from midas_depth_ros.images.decode import BitDepth
 from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableSource
 from midas_depth_ros.images.message_bytes import TF_STATIC, stamp_ns
@@ -30,7 +30,6 @@ TRANSPORT_ENDINGS = (
     *('/compressed', '/compressedDepth', '/theora', '/ffmpeg', '/foxglove', '/zstd', '/zlib'),
     *('/avif', '/h264', '/h265', '/depthz', '/svtav1'),
 )
-DEPTH_ENDING = '/compressedDepth'
 
 # What the library raises on damaged bytes besides its own errors.
 MESSAGE_FAULTS = (ValueError, IndexError, AssertionError, OverflowError, MemoryError, struct.error)
@@ -139,6 +138,7 @@ def choose_topic(
     images = sorted(name for name, kind in topics.items() if kind in (IMAGE, COMPRESSED_IMAGE))
     if wanted:
         wanted = '/' + wanted.strip('/')
+        _check_is_no_depth(wanted)
         if wanted in images:
             return wanted
         raise UnclearTopic(f'{path}: there are no images on topic {wanted}; {_listed(topics)}')
@@ -155,6 +155,11 @@ def choose_topic(
             f'{", ".join(images)}'
         )
     return next((name for name in images if name in cameras), images[0])
+
+
+def _check_is_no_depth(topic: str) -> None:
+    if topic.endswith(DEPTH_ENDING):
+        raise UnclearTopic(f'{topic} {DEPTH}')
 
 
 def depth_topics(bag: BagMessages) -> set[str]:
@@ -289,6 +294,7 @@ def _in_namespace(
 
 
 def _camera(topic: str, topics: Mapping[str, str]) -> BagCamera:
+    _check_is_no_depth(topic)
     name = namespace_of(topic, topics) or ROOT_CAMERA
     return BagCamera(name, topic, info_topic_of(topic, topics), TRANSPORTS[topics[topic]])
 

@@ -31,7 +31,8 @@ from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibration
 from midas_depth_ros.nodes.depth.frame_scale import check_source
 from midas_depth_ros.nodes.depth.metric_sources import mount_of, shared_frame
 from midas_depth_ros.nodes.depth.odometry_input import OdometryInput
-from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
+from midas_depth_ros.nodes.depth.reporting import Reporting
+from midas_depth_ros.nodes.depth.status import ModelReport
 from midas_depth_ros.nodes.depth.worker import (
     Camera,
     Worker,
