@@ -66,6 +66,15 @@ class BodyPose:
         x, y, z, w = self.quaternion
         return math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
 
+    def turned(self, yaw_rad: float) -> BodyPose:
+        """Return the pose of a frame in the same place that looks to the left of this one by so."""
+        x, y, z, w = self.quaternion
+        sin, cos = math.sin(0.5 * yaw_rad), math.cos(0.5 * yaw_rad)
+        turn = np.array(
+            [x * cos + y * sin, y * cos - x * sin, z * cos + w * sin, w * cos - z * sin]
+        )
+        return dataclasses.replace(self, quaternion=turn)
+
     def matrix(self) -> np.ndarray:
         """Return (4, 4) float64: from the body into the fixed frame."""
         made = np.eye(4)

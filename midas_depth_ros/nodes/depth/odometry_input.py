@@ -230,8 +230,12 @@ class CameraMotion:
         attitude = self._mounting.attitude_at(stamp)
         if isinstance(attitude, Refusal):
             return attitude
-        tilt = None if attitude is None else (attitude.roll_rad, attitude.pitch_rad)
-        return camera_pose(body, lens, tilt)
+        if attitude is None:
+            return camera_pose(body, lens)
+        if by_tf:  # body_frame looks as the camera looks, the Imu's frame straight ahead
+            yaw_rad = self._mounting.camera_yaw_rad
+            body, lens = body.turned(-yaw_rad), turned_lens(lens, yaw_rad)
+        return camera_pose(body, lens, (attitude.roll_rad, attitude.pitch_rad))
 
     def _reset_of(self, odometry: OdometryInput) -> MotionReset | None:
         """Whether odometry began anew since the last picture."""
@@ -240,3 +244,11 @@ class CameraMotion:
         if said <= before[0] and seen <= before[1]:
             return None
         return MotionReset(f'odometry began anew: {self._seen.jump if seen > before[1] else why}')
+
+
+def turned_lens(lens: np.ndarray, yaw_rad: float) -> np.ndarray:
+    """(4, 4) of a lens in a frame that looks to the right of the one it was given in, by so."""
+    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
+    turn = np.eye(4)
+    turn[:2, :2] = [[cos, -sin], [sin, cos]]
+    return turn @ lens
