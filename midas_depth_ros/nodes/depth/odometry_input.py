@@ -230,12 +230,9 @@ class CameraMotion:
         attitude = self._mounting.attitude_at(stamp)
         if isinstance(attitude, Refusal):
             return attitude
-        if attitude is None:
-            return camera_pose(body, lens)
-        if by_tf:  # body_frame looks as the camera looks, the Imu's frame straight ahead
-            yaw_rad = self._mounting.camera_yaw_rad
-            body, lens = body.turned(-yaw_rad), turned_lens(lens, yaw_rad)
-        return camera_pose(body, lens, (attitude.roll_rad, attitude.pitch_rad))
+        tilt = None if attitude is None else (attitude.roll_rad, attitude.pitch_rad)
+        # By TF, body_frame looks as the camera looks, but the Imu straight ahead.
+        return camera_pose(body, lens, tilt, self._mounting.camera_yaw_rad if by_tf else 0.0)
 
     def _reset_of(self, odometry: OdometryInput) -> MotionReset | None:
         """Whether odometry began anew since the last picture."""
@@ -244,11 +241,3 @@ class CameraMotion:
         if said <= before[0] and seen <= before[1]:
             return None
         return MotionReset(f'odometry began anew: {self._seen.jump if seen > before[1] else why}')
-
-
-def turned_lens(lens: np.ndarray, yaw_rad: float) -> np.ndarray:
-    """(4, 4) of a lens in a frame that looks to the right of the one it was given in, by so."""
-    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
-    turn = np.eye(4)
-    turn[:2, :2] = [[cos, -sin], [sin, cos]]
-    return turn @ lens
