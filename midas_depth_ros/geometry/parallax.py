@@ -29,7 +29,6 @@ from midas_depth_ros.geometry.two_views import (
     ViewPair,
     common_share,
     corrected_motion,
-    focal_change,
     inverse_depths,
 )
 from midas_depth_ros.options.metric import OdometryOptions, ScaleOptions
@@ -380,9 +379,8 @@ class ParallaxScale:
         motion = _motion(self._tracks.labels[index].pose, here.pose)
         if _angle(motion) < FOCAL_TURN_RAD:
             return
-        certainty = self._tracks.certainty[common]
-        change = focal_change(there, rays[common], certainty, motion, self._rays.focal_px)
-        if self._focal.update(corrected, *change):
+        views = there, rays[common], self._tracks.certainty[common]
+        if self._focal.update(corrected, views, motion, self._rays.focal_px):
             self._rays.correct(self._focal.factor)
             self._carried.reset()
 
