@@ -26,7 +26,7 @@ FOCALS, MIN_FOCALS, FOCAL_FLOOR = 200, 14, 0.02
 DOUBTED, DOUBT_SIGMAS = 6, 2.0  # pairs and deviations from which a focal length is in doubt
 WRONG, WRONG_SIGMAS = 0.04, 3.0  # a focal length farther off than these is wrong
 MOST_WRONG = 0.2  # and beyond this it is not believed
-WAITING, AT_ONCE = 24, 4  # pairs that wait for turns about other axes; taken with each new one
+WAITING = 24  # pairs that wait for turns about other axes, at most
 OTHER_AXES = 0.05  # of the squared turns that must be about other axes than the main one
 
 Views = tuple[np.ndarray, np.ndarray, np.ndarray]  # rays there, here, and certainty of the points
@@ -114,28 +114,34 @@ class FocalFilter:
         self.factor, self.doubt = 1.0, ''
         self.estimate = self.sigma = math.nan
         self._seen: collections.deque[tuple[float, float]] = collections.deque(maxlen=FOCALS)
-        self._turns = np.zeros((3, 3))
+        self._turns, self._axes = np.zeros((3, 3)), False
         # Nothing is worked out before it can say something.
         self._waiting: collections.deque[
             tuple[float, np.ndarray, ViewPair, Views, np.ndarray, float]
         ] = collections.deque(maxlen=WAITING)
 
-    def update(self, pair: ViewPair, views: Views, motion: np.ndarray, focal_px: float) -> bool:
-        """Take one pair, with its views and motion as of `focal_change`; return whether `factor`
-        has changed.
-        """
+    def add(self, pair: ViewPair, views: Views, motion: np.ndarray, focal_px: float) -> None:
+        """Take one pair, with its views and motion as of `focal_change`, to be worked out later."""
         turn = cv2.Rodrigues(pair.rotation)[0].ravel()
         self._turns += np.outer(turn, turn)
         self._waiting.append((math.log(self.factor), turn, pair, views, motion, focal_px))
-        self.doubt = ''
         axes = np.linalg.eigvalsh(self._turns)
-        if not axes[1] > OTHER_AXES * axes[2]:
+        self._axes = bool(axes[1] > OTHER_AXES * axes[2])
+        if not self._axes:
+            self.doubt = ''
+
+    def learn(self) -> bool:
+        """Work out one pair, if that can say something; return whether `factor` has changed.
+
+        One in each frame: there are two of each step, and many wait at first.
+        """
+        if not (self._waiting and self._axes):
             return False
-        for _ in range(min(AT_ONCE, len(self._waiting))):
-            self._learn(*self._waiting.popleft())
+        self._learn(*self._waiting.popleft())
         if len(self._seen) < DOUBTED:
             return False
         before = self.factor
+        self.doubt = ''
         self._judge(self._estimate())
         return abs(self.factor / before - 1) > 0.01
 
