@@ -88,33 +88,55 @@ class PictureMotion:
             known = _within(pixels)
             there = np.where(known, brought, here)
             textured &= known[EVERY]
-        found: np.ndarray | Refusal = Refusal('not tried')
-        sure = self._guess.alike > SURELY_ALIKE
-        for checked in (False, True) if sure else (True,):
-            flow = self._flow(small, _half(there), known, rays.coarse, checked)
-            moved_px = guess_px + _size(flow[:, ::2, ::2])
-            found = _motion(half, flow, textured, rays, moved_px)
-            if not isinstance(found, Refusal):
-                break
-            if sure and self._guess.far_apart:
-                found = np.eye(4)
-                break
-        if isinstance(found, Refusal):
-            return found
-        moved = 2 * (rays.coarse.places(half, found)[0] - rays.coarse.pixels)
-        off = moved - flow
-        aside = cv2.magnitude(off[0], off[1]) > max(APART_PX, 2 * MAX_RESIDUAL_SHARE * moved_px)
+        if self._guess.far_apart and self._guess.alike > SURELY_ALIKE:
+            # The guess is as exact as the flow between such pictures, and sooner found.
+            found = np.eye(4)
+            moved = np.zeros((2, *half.shape), np.float32)
+            aside, unsure = np.zeros_like(textured), textured
+        else:
+            followed = self._followed(small, _half(there), half, textured, known, rays, guess_px)
+            if isinstance(followed, Refusal):
+                return followed
+            found, moved, aside, unsure = followed
         step = self._refined(here, there, small, inverse, rays, moved, known, found)
         step = step if guess is None else guess @ step
         if self._guess.likeness(step) < LEAST_ALIKE:
             return Refusal('the pictures are not alike by any motion')
         self._guess.last = step
-        unsure = textured & np.isnan(flow[0]) if checked else textured
         far_apart = self._guess.far_apart
         if far_apart:  # between pictures so far apart flow alone is no proof
             unsure, aside = unsure | aside, np.zeros_like(aside)
         aside, unsure = _full(aside, here.shape), _full(unsure, here.shape)
         return FoundMotion(step, aside, unsure, far_apart)
+
+    def _followed(
+        self,
+        here: Picture,
+        there: Picture,
+        inverse: Array,
+        textured: np.ndarray,
+        known: np.ndarray | None,
+        rays: Rays,
+        guess_px: float,
+    ) -> tuple[np.ndarray, Array, np.ndarray, np.ndarray] | Refusal:
+        """The motion that is left by dense flow, all of half of the size but the `rays`.
+
+        Returned: (4, 4); how far it moves pixels, (2, h, w); where the flow says otherwise, and
+        where it may have failed, (h, w) bool.
+        """
+        found: np.ndarray | Refusal = Refusal('not tried')
+        for checked in (False, True) if self._guess.alike > SURELY_ALIKE else (True,):
+            flow = self._flow(here, there, known, rays.coarse, checked)
+            moved_px = guess_px + _size(flow[:, ::2, ::2])
+            found = _motion(inverse, flow, textured, rays, moved_px)
+            if not isinstance(found, Refusal):
+                break
+        if isinstance(found, Refusal):
+            return found
+        moved = 2 * (rays.coarse.places(inverse, found)[0] - rays.coarse.pixels)
+        off = moved - flow
+        aside = cv2.magnitude(off[0], off[1]) > max(APART_PX, 2 * MAX_RESIDUAL_SHARE * moved_px)
+        return found, moved, aside, textured & np.isnan(flow[0]) if checked else textured
 
     def _flow(
         self, here: Picture, there: Picture, known: np.ndarray | None, rays: Rays, checked: bool
