@@ -194,7 +194,7 @@ class PictureMotion:
         x, y, w = (
             a[rows[good], columns[good]].astype(np.float64) for a in (rays.x, rays.y, inverse)
         )
-        made = _motion_by(x, y, x_there, y_there, w, rays.pixel, APART_PX)
+        made = motion_of_points(x, y, x_there, y_there, w, rays.pixel, APART_PX)
         return found if isinstance(made, Refusal) else made
 
 
@@ -271,10 +271,10 @@ def _motion(
         a.astype(np.float64) for a in (x[chosen], y[chosen], *there, inverse[chosen])
     )
     worst_px = max(MAX_RESIDUAL_PX, MAX_RESIDUAL_SHARE * moved_px)
-    return _motion_by(x, y, x_there, y_there, w, rays.pixel, worst_px)
+    return motion_of_points(x, y, x_there, y_there, w, rays.pixel, worst_px)
 
 
-def _motion_by(
+def motion_of_points(
     x: np.ndarray,
     y: np.ndarray,
     x_there: np.ndarray,

@@ -103,7 +103,8 @@ class DepthFusion:
     network stay the same from frame to frame.
 
     share_fused, share_anew: of the pixels with depth, in the last frame. motion: where its motion
-    came from, 'odometry' or 'flow', or why there is none.
+    came from, 'odometry' or 'flow', or why there is none. far_apart: whether its picture was far
+    from the one before, so that the motion had to be searched for.
     """
 
     def __init__(self, options: FusionOptions | None = None) -> None:
@@ -170,6 +171,7 @@ class DepthFusion:
                 inverse, sigma = _nearer_to_past(inverse, sigma, expected.line)
             layers, kept = self._step(inverse, sigma, expected)
             self._count(kept, inverse, expected.motion)
+            self.far_apart = expected.line is not None
         self._past = _Past(stamp_s, layers, grey, pose)
         return layers[0].copy(), layers[1].copy()
 
@@ -179,6 +181,7 @@ class DepthFusion:
         self.share_fused = fused / known if known else 0.0
         self.share_anew = 1 - self.share_fused if known else 0.0
         self.motion = motion
+        self.far_apart = False
 
     def _usable_past(
         self, stamp_s: float, shape: tuple[int, ...], pose: np.ndarray | None
