@@ -143,6 +143,8 @@ def judged(recording: Recording, frames: Frames) -> tuple[list[float], list[floa
         if inverse is None:
             continue
         known = (true > 1 / FARTHEST_M) & (inverse > 0.01)
+        if not known.any():
+            continue
         ratio = true[known] / inverse[known]
         errors.append(float(np.median(np.abs(ratio - 1))))
         scales.append(float(np.log(np.median(ratio))))

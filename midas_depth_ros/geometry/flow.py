@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 SAMPLED = 4  # step between those that tell how far the picture has moved
-MIN_SAMPLES, MOST_SAMPLES = 200, 400
+MIN_SAMPLES, MOST_SAMPLES = 200, 300
 MIN_SHARE = 0.12  # of those with texture, whose flow must be known both ways
 TEXTURE = 4.0  # grey levels per pixel, at least, where the flow is to tell something
 AGREE_PX = 1.0  # how closely the flow forward must lead back to where the flow backward began
@@ -258,17 +258,21 @@ def _motion(
 
     moved_px: how far the picture has moved, guess and flow together.
     """
-    x, y, own = rays.x[EVERY], rays.y[EVERY], rays.pixels[:, EVERY[0], EVERY[1]]
-    could = (inverse > 0) & np.isfinite(x) & textured
-    good = np.nonzero(could & np.isfinite(flow[0]))
-    if len(good[0]) < max(MIN_SAMPLES, MIN_SHARE * np.count_nonzero(could)):
+    coarse = rays.coarse
+    could = (inverse > 0) & np.isfinite(coarse.x) & textured
+    good = np.flatnonzero(could & np.isfinite(flow[0]))
+    if good.size < max(MIN_SAMPLES, MIN_SHARE * np.count_nonzero(could)):
         return Refusal('too little in the picture can be followed')
-    few = slice(None, None, math.ceil(len(good[0]) / MOST_SAMPLES))
-    chosen = good[0][few], good[1][few]
-    at = [(own[axis][chosen] + flow[axis][chosen]).reshape(1, -1) for axis in (0, 1)]
+    good = good[:: math.ceil(good.size / MOST_SAMPLES)]
+    rows, columns = np.divmod(good, could.shape[1])
+    at = [
+        (2 * own + flow[axis].reshape(-1)[good]).astype(np.float32).reshape(1, -1)
+        for axis, own in enumerate((columns, rows))
+    ]
     there = [cv2.remap(axis, at[0], at[1], cv2.INTER_LINEAR)[0] for axis in (rays.x, rays.y)]
+    x, y = coarse.x.reshape(-1)[good], coarse.y.reshape(-1)[good]
     x, y, x_there, y_there, w = (
-        a.astype(np.float64) for a in (x[chosen], y[chosen], *there, inverse[chosen])
+        a.astype(np.float64) for a in (x, y, *there, inverse[rows, columns])
     )
     worst_px = max(MAX_RESIDUAL_PX, MAX_RESIDUAL_SHARE * moved_px)
     return motion_of_points(x, y, x_there, y_there, w, rays.pixel, worst_px)
