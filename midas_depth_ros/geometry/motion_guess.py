@@ -21,8 +21,8 @@ from midas_depth_ros.geometry.rays import BEHIND, OUTSIDE, Rays, sampled
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-# Looked at while these were chosen: rtabmap_corridor, hololens_indoor and drives through furnished
-# worlds 2 and 302. None was tuned: three rounds or candidates do nearly as well.
+# Chosen on rtabmap_corridor, hololens_indoor and drives through furnished worlds 2 and 302, where
+# other numbers of rounds, candidates and pixels leave 0.30 to 0.40 of the corridor's flicker.
 WIDTH, FINER_WIDTH = 32, 64  # pixels of the small pictures that are compared
 COARSE = 3.0  # pixels: what is coarser is light and shade
 TURNS_RAD = np.radians(np.arange(-24, 25, 4))
