@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +24,20 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.performance_page import write_block
-from midas_depth_ros.avoidance import AvoidanceSettings
+from benchmarks.recordings import (
+    DATA,
+    FOV_RAD,
+    NETWORK,
+    RATE_HZ,
+    Recording,
+    driven,
+    pose_matrix,
+    sequence,
+)
+from benchmarks.steady_points import FARTHEST_M, Matches, Points, exact_points, flicker
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import (
     CameraModel,
-    CameraMount,
     MetricDepth,
     ReferencePoints,
     Refusal,
@@ -39,225 +46,18 @@ from midas_depth_ros.geometry import (
     fit_ground_plane,
     fit_reference,
 )
-from midas_depth_ros.geometry.fitting import PER_MEDIAN, Grid
-from midas_depth_ros.geometry.flow import PictureMotion
-from midas_depth_ros.geometry.rays import Rays, sampled
-from midas_depth_ros.images import judge_picture
+from midas_depth_ros.geometry.fitting import PER_MEDIAN
+from midas_depth_ros.geometry.rays import Rays
 from midas_depth_ros.images.message_bytes import grey_of
-from midas_depth_ros.lab.drive.in_process import (
-    Infer,
-    LoopOptions,
-    PerfectSensor,
-    PlainScan,
-    ScanAvoidance,
-    ScanBeams,
-    drive,
-)
+from midas_depth_ros.lab.drive.in_process import Infer
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.options.metric import FusionOptions, MetricOptions, ObstacleOptions
-from midas_depth_ros.sim import (
-    Box,
-    DrivenRobot,
-    Material,
-    Pose,
-    RobotModel,
-    Room,
-    Scene,
-    furnished_world,
-    render,
-)
-from midas_depth_ros.sim.robot.robot import noisy
+from midas_depth_ros.sim import Box, Material, Pose, Room, Scene, render
 
-SEEDS = tuple(range(301, 305))  # no constant was chosen on these worlds
-PICTURE, NETWORK = (320, 240), (256, 192)
-FOV_RAD, GREY_LEVELS = math.radians(70), 2.0
-SPEED_M_S, RATE_HZ = 0.4, 5.0
-FARTHEST_M = 6.0  # what is farther away is not judged
-GRID_PX = 8  # step between the points of a rendered picture whose flicker is measured
-SAME = 0.02  # a point is seen again where its true 1/Z is within this share of what is expected
+SEEDS = tuple(range(401, 409))  # no constant was chosen on these worlds
 REFERENCES, REFERENCE_NOISE = 48, 0.02  # points per frame, and the noise of their ranges
-DATA = Path(os.environ.get('MIDAS_DEPTH_TEST_DATA', '../shared/data')) / 'sequences'
-SEQUENCE_FOV_RAD = math.radians(60)  # of rtabmap_corridor, whose camera nobody knows
 
-Points = tuple[np.ndarray, np.ndarray, np.ndarray]  # (n, 2) pixels in three successive frames
 Fit = Callable[[int], ScaleShift | Refusal]
-
-
-@dataclasses.dataclass
-class Recording:
-    """What a camera saw: per frame relative inverse depth, grey picture, pose and exact 1/Z."""
-
-    name: str
-    grid: Grid
-    mount: CameraMount | None = None
-    stamps_s: list[float] = dataclasses.field(default_factory=list)
-    d: list[np.ndarray] = dataclasses.field(default_factory=list)
-    grey: list[np.ndarray] = dataclasses.field(default_factory=list)
-    poses: list[np.ndarray] = dataclasses.field(default_factory=list)
-    true: list[np.ndarray] = dataclasses.field(default_factory=list)
-
-
-def pose_matrix(pose: Pose) -> np.ndarray:
-    made = np.eye(4)
-    made[:3, :3], made[:3, 3] = pose.optical_axes, pose.position
-    return made
-
-
-class Recorder:
-    """A sensor that never errs, and records what the camera sees meanwhile."""
-
-    def __init__(self, seed: int, camera: CameraModel, recording: Recording, infer: Infer) -> None:
-        self._perfect = PerfectSensor(ScanBeams(-1.5, 1.5, 0.02, 0.05, 6.0))
-        self._rng = np.random.default_rng([seed, 9])
-        self._camera, self._recording, self._infer = camera, recording, infer
-
-    def sense(self, robot: DrivenRobot) -> PlainScan:
-        """Record the present view; return the exact scan."""
-        made, pose = self._recording, robot.motion.camera_pose(robot.model)
-        view = robot.world.render(self._camera, pose)
-        picture = noisy(view.rgb, GREY_LEVELS, self._rng)
-        made.stamps_s.append(robot.motion.time_s)
-        made.d.append(judge_picture(picture).masked(self._infer(picture)))
-        made.grey.append(grey_of(picture, NETWORK[::-1]))
-        made.poses.append(pose_matrix(pose))
-        depth = cv2.resize(view.depth_z, NETWORK, interpolation=cv2.INTER_NEAREST)
-        with np.errstate(divide='ignore'):
-            made.true.append((1 / depth).astype(np.float32))
-        return self._perfect.sense(robot)
-
-
-def driven(seed: int, seconds: float, infer: Infer) -> Recording:
-    """Return what a robot sees that drives through a furnished world."""
-    camera = CameraModel.from_field_of_view(*PICTURE, FOV_RAD)
-    robot = RobotModel()
-    mount = CameraMount(robot.camera_height_m, robot.camera_pitch_rad)
-    made = Recording(f'world {seed}', camera.normalised_grid(*NETWORK), mount)
-    recorder = Recorder(seed, camera, made, infer)
-    options = LoopOptions(seconds, SPEED_M_S, RATE_HZ)
-    drive(furnished_world(seed), robot, options, recorder, ScanAvoidance(AvoidanceSettings()))
-    return made
-
-
-# --- Points that are seen in three successive frames.
-
-
-def exact_points(recording: Recording) -> list[Points | None]:
-    """Return points of a rendered drive, by its exact depth and poses."""
-    rays = Rays().of(recording.grid, recording.true[0].shape)
-    lattice = np.zeros(recording.true[0].shape, bool)
-    lattice[GRID_PX // 2 :: GRID_PX, GRID_PX // 2 :: GRID_PX] = True
-
-    def seen_in(frame: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-        step = np.linalg.inv(recording.poses[other]) @ recording.poses[frame]
-        true = recording.true[frame]
-        places, _ = rays.places(true, step)
-        there = brought(sampled(recording.true[other], places), places, rays, step)
-        return places, np.abs(there / true - 1) < SAME
-
-    made: list[Points | None] = []
-    for middle in range(1, len(recording.d) - 1):
-        (before, seen), (after, again) = (seen_in(middle, middle + way) for way in (-1, 1))
-        good = lattice & seen & again & (recording.true[middle] > 1 / FARTHEST_M)
-        points = [each[:, good].T for each in (before, rays.pixels, after)]
-        made.append((points[0], points[1], points[2]) if good.sum() else None)
-    return made
-
-
-def matched_points(greys: list[np.ndarray], shrink: float) -> list[Points | None]:
-    """Return points of real pictures (H, W), in pixels of those shrunk by a factor.
-
-    SIFT features that are each other's best match, and agree on one epipolar geometry.
-    """
-    make_sift = cv2.SIFT_create  # type: ignore[attr-defined]
-    sift, matcher = make_sift(800), cv2.BFMatcher()
-    features = [sift.detectAndCompute(grey, None) for grey in greys]
-
-    def best(one: np.ndarray, other: np.ndarray) -> dict[int, int]:
-        pairs = matcher.knnMatch(one, other, k=2)
-        return {a.queryIdx: a.trainIdx for a, b in pairs if a.distance < 0.8 * b.distance}
-
-    def matches(one: int, other: int) -> dict[int, int]:
-        (corners, here), (corners_there, there) = features[one], features[other]
-        if here is None or there is None or min(len(here), len(there)) < 8:
-            return {}
-        back = best(there, here)
-        both = [(a, b) for a, b in best(here, there).items() if back.get(b) == a]
-        if len(both) < 12:
-            return {}
-        ends = [np.array([keys[pair[side]].pt for pair in both], np.float32)
-                for side, keys in enumerate((corners, corners_there))]  # fmt: skip
-        _, good = cv2.findFundamentalMat(ends[0], ends[1], cv2.FM_RANSAC, 1.5, 0.99)
-        return (
-            {}
-            if good is None
-            else {a: b for (a, b), kept in zip(both, good.ravel(), strict=True) if kept}
-        )
-
-    made: list[Points | None] = []
-    for middle in range(1, len(greys) - 1):
-        before, after = matches(middle, middle - 1), matches(middle, middle + 1)
-        indices = [index for index in before if index in after]
-        if not indices:
-            made.append(None)
-            continue
-        keys = [[features[middle - 1][0][before[i]].pt for i in indices],
-                [features[middle][0][i].pt for i in indices],
-                [features[middle + 1][0][after[i]].pt for i in indices]]  # fmt: skip
-        ends = [((np.array(each) + 0.5) / shrink - 0.5).astype(np.float32) for each in keys]
-        made.append((ends[0], ends[1], ends[2]))
-    return made
-
-
-def brought(inverse: np.ndarray, at: np.ndarray, rays: Rays, step: np.ndarray) -> np.ndarray:
-    """1/Z (h, w) at pixels `at` (2, h, w) of one camera, in that from which `step` leads there."""
-    x, y = (sampled(axis, at) for axis in (rays.x, rays.y))
-    back = step[:3, :3].T
-    along = back[2, 0] * x + back[2, 1] * y + back[2, 2]
-    return inverse / (along - (back[2] @ step[:3, 3]) * inverse)
-
-
-# --- Flicker.
-
-
-@dataclasses.dataclass
-class Flicker:
-    """|second difference| of the logarithm of 1/Z over three frames, of all points."""
-
-    plain: np.ndarray
-    aligned: np.ndarray
-
-    @property
-    def median(self) -> float:
-        return float(np.nanmedian(self.plain))
-
-
-def flicker(
-    inverse: list[np.ndarray | None], points: list[Points | None], steps: list, rays: Rays
-) -> Flicker:
-    """Return the flicker of static points, each brought to the middle one of three cameras.
-
-    steps: per frame (4, 4) from its optical frame into that of the frame before, or None. What the
-    motion changes is no flicker, so it is taken away. aligned: the median of each three frames is
-    taken away, too, which is what their scales differ by.
-    """
-    plain, aligned = [], []
-    for index, three in enumerate(points):
-        frames = inverse[index : index + 3]
-        to_before, to_here = steps[index + 1], steps[index + 2]
-        if three is None or any(f is None for f in frames) or to_before is None or to_here is None:
-            continue
-        at = [each.T.reshape(2, 1, -1).astype(np.float32) for each in three]
-        values = [sampled(f, pixels) for f, pixels in zip(frames, at, strict=True) if f is not None]
-        values[0] = brought(values[0], at[0], rays, to_before)
-        values[2] = brought(values[2], at[2], rays, np.linalg.inv(to_here))
-        with np.errstate(invalid='ignore', divide='ignore'):
-            logs = [np.log(each) for each in values]
-        second = logs[0] - 2 * logs[1] + logs[2]
-        second = second[np.isfinite(second)]
-        plain.append(np.abs(second))
-        if second.size:
-            aligned.append(np.abs(second - np.median(second)))
-    return Flicker(np.concatenate(plain), np.concatenate(aligned))
 
 
 # --- The frames alone and fused.
@@ -272,6 +72,7 @@ class Frames:
     share_fused: list[float] = dataclasses.field(default_factory=list)
     seconds: list[float] = dataclasses.field(default_factory=list)
     motions: list[str] = dataclasses.field(default_factory=list)
+    far_apart: list[bool] = dataclasses.field(default_factory=list)
 
 
 def in_metres(recording: Recording, fit: Fit, motion: str) -> Frames:
@@ -300,6 +101,7 @@ def in_metres(recording: Recording, fit: Fit, motion: str) -> Frames:
         if fusing.enabled and frame is not None:
             made.share_fused.append(metric.fusion.share_fused)
             made.motions.append(metric.fusion.motion)
+            made.far_apart.append(metric.fusion.far_apart)
             made.seconds.append(timed[0])
     return made
 
@@ -341,6 +143,8 @@ def judged(recording: Recording, frames: Frames) -> tuple[list[float], list[floa
         if inverse is None:
             continue
         known = (true > 1 / FARTHEST_M) & (inverse > 0.01)
+        if not known.any():
+            continue
         ratio = true[known] / inverse[known]
         errors.append(float(np.median(np.abs(ratio - 1))))
         scales.append(float(np.log(np.median(ratio))))
@@ -381,6 +185,7 @@ class Sums:
     spreads: list[float] = dataclasses.field(default_factory=list)
     fused: list[float] = dataclasses.field(default_factory=list)
     seconds: list[float] = dataclasses.field(default_factory=list)
+    far_apart: list[bool] = dataclasses.field(default_factory=list)
     frames: int = 0
 
 
@@ -400,7 +205,13 @@ def rendered_tables(seeds: tuple[int, ...], seconds: float, infer: Infer) -> tup
         for source in SOURCES:
             fit = by_floor(recording) if source == 'floor' else by_points(recording, seed)
             for motion in MOTIONS:
-                _add(sums[source, motion], recording, fit, motion, (points, steps, rays))
+                _add(
+                    sums[source, motion],
+                    recording,
+                    fit,
+                    motion,
+                    (points, steps, recording.true, rays),
+                )
     rows = [('scale by', 'motion by', 'flicker', 'of the frame alone', 'after alignment', 'fused',
              'Z off', 'nearest off, median / 90 %', 'scale over a minute, per drive')]  # fmt: skip
     for (source, motion), each in sums.items():
@@ -430,7 +241,7 @@ def _add(
     recording: Recording,
     fit: Fit,
     motion: str,
-    tracked: tuple[list[Points | None], list, Rays],
+    tracked: tuple[list[Points | None], list, list[np.ndarray], Rays],
 ) -> None:
     frames = in_metres(recording, fit, motion)
     if sum(each is not None for each in frames.inverse) < 10:
@@ -444,97 +255,53 @@ def _add(
     sums.spreads.append(spread(scales))
     sums.fused += frames.share_fused
     sums.seconds += frames.seconds
+    sums.far_apart += frames.far_apart
     sums.frames += len(errors)
 
 
-def sequence(name: str, infer: Infer) -> tuple[Recording, list[np.ndarray]]:
-    """Return a sequence of real pictures, and the grey pictures in their own size."""
-    folder = DATA / name
-    camera, poses = None, None
-    if name == 'rtabmap_corridor':
-        paths = sorted(folder.glob('*.jpg'))
-    elif (folder / 'frames.txt').exists():
-        lines = (folder / 'frames.txt').read_text().split('\n')
-        paths = [folder / line.split()[1] for line in lines if line.strip() and line[0] != '#']
-        poses = np.loadtxt(folder / 'poses.txt')
-        given = json.loads((folder / 'camera.json').read_text())
-        camera = CameraModel(*(given[key] for key in ('width', 'height', 'fx', 'fy', 'cx', 'cy')))
-    else:
-        paths = sorted(path for path in folder.glob('*.jpg'))
-        poses = np.loadtxt(folder / 'poses.txt')
-        camera = CameraModel(640, 480, 585.0, 585.0, 320.0, 240.0)
-    pictures = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
-    height, width = pictures[0].shape[:2]
-    if camera is None:
-        camera = CameraModel.from_field_of_view(width, height, SEQUENCE_FOV_RAD)
-    d = [infer(picture) for picture in pictures]
-    shape = d[0].shape
-    made = Recording(name, camera.normalised_grid(shape[1], shape[0]))
-    made.stamps_s = [index / RATE_HZ for index in range(len(d))]
-    made.d, made.grey = d, [grey_of(picture, shape) for picture in pictures]
-    if poses is not None:
-        made.poses = [_pose_of(row[1:]) for row in poses]
-    return made, [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
-
-
-def _pose_of(row: np.ndarray) -> np.ndarray:
-    """(4, 4) of tx ty tz qx qy qz qw."""
-    x, y, z, w = row[3:] / np.linalg.norm(row[3:])
-    made = np.eye(4)
-    made[:3, 3] = row[:3]
-    made[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return made
-
-
-SEQUENCES = ('rtabmap_corridor', 'hololens_indoor', 'redkitchen_a')
+SEQUENCES = (  # and the step between the pictures that are taken
+    ('rtabmap_corridor', 1),
+    ('hololens_indoor', 1),
+    ('redkitchen_a', 1),
+    ('redkitchen_a', 10),
+)
+KNOWN = ('odometry', 'flow')
 
 
 def real_table(infer: Infer) -> str:
     """Return the table of the real sequences, whose scale is one for all of their frames."""
     rows = [('sequence', 'motion by', 'points', 'flicker', 'fused', 'ratio', 'after alignment',
-             'pictures whose motion was found', 'share fused')]  # fmt: skip
-    for name in SEQUENCES:
+             'pictures whose motion matches tell', 'found for fusion', 'of those',
+             'share fused')]  # fmt: skip
+    for name, every in SEQUENCES:
         if not (DATA / name).exists():
             continue
-        recording, greys = sequence(name, infer)
+        recording, greys = sequence(name, infer, every)
         rays = Rays().of(recording.grid, recording.d[0].shape)
-        points = matched_points(greys, greys[0].shape[1] / recording.d[0].shape[1])
+        matches = Matches(greys, greys[0].shape[1] / recording.d[0].shape[1])
         # One scale for the whole sequence: a median Z of about 2 m.
         scale = ScaleShift(0.5 / float(np.median(recording.d[0])), 0.0)
         alone = in_metres(recording, fixed(scale), 'none')
-        steps = _steps_of(recording, alone, rays)
-        usual = flicker(alone.inverse, points, steps, rays)
+        inverse = [each for each in alone.inverse if each is not None]
+        steps = matches.steps(inverse, rays)
+        usual = flicker(alone.inverse, matches.points(), steps, inverse, rays)
+        told = [step is not None for step in steps]
         for motion in MOTIONS[1:]:
             if motion == 'odometry' and not recording.poses:
                 continue
             frames = in_metres(recording, fixed(scale), motion)
-            found = flicker(frames.inverse, points, steps, rays)
-            known = sum(each in ('odometry', 'flow') for each in frames.motions)
+            found = flicker(frames.inverse, matches.points(), steps, inverse, rays)
+            known = [each in KNOWN for each in frames.motions]
             rows.append((
-                name, motion, str(usual.plain.size), percent(usual.median, 2),
-                percent(found.median, 2), f'{found.median / usual.median:.2f}',
+                name if every == 1 else f'{name}, every {every}th', motion, str(usual.plain.size),
+                percent(usual.median, 2), percent(found.median, 2),
+                f'{found.median / usual.median:.2f}',
                 f'{np.median(found.aligned) / np.median(usual.aligned):.2f}',
-                f'{known} of {len(recording.d) - 1}',
+                f'{sum(told)} of {len(recording.d) - 1}', str(sum(known)),
+                str(sum(a and b for a, b in zip(told, known, strict=True))),
                 percent(float(np.mean(frames.share_fused)), 0),
             ))  # fmt: skip
     return table(*rows)
-
-
-def _steps_of(recording: Recording, alone: Frames, rays: Rays) -> list:
-    """The motion to the frame before, by the pictures and the depth of the frames alone."""
-    steps: list = [None]
-    finder = PictureMotion()
-    for index in range(1, len(recording.d)):
-        inverse = alone.inverse[index]
-        assert inverse is not None
-        grey = recording.grey
-        found = finder.between(grey[index], grey[index - 1], inverse, rays)
-        steps.append(None if isinstance(found, Refusal) else found.step)
-    return steps
 
 
 # --- Lag.
@@ -615,15 +382,18 @@ def _crossing(motion: str) -> tuple[str, str]:
 
 def time_table(odometry: Sums, pictures: Sums) -> str:
     """Return the processor time of one frame."""
-    rows = [('motion by', 'median', '95 %')]
+    rows = [('motion by', 'median', '95 %', 'of pictures far apart, median')]
     for name, sums in (('odometry', odometry), ('pictures', pictures)):
-        times = 1e3 * np.array(sums.seconds)
-        rows.append((name, f'{np.median(times):.1f} ms', f'{np.quantile(times, 0.95):.1f} ms'))
+        times, far = 1e3 * np.array(sums.seconds), np.array(sums.far_apart)
+        rows.append((
+            name, f'{np.median(times):.1f} ms', f'{np.quantile(times, 0.95):.1f} ms',
+            f'{np.median(times[far]):.1f} ms, {far.mean():.0%} of them' if far.any() else '',
+        ))  # fmt: skip
     return table(*rows)
 
 
 @click.command()
-@click.option('--drives', default=len(SEEDS), show_default=True, help='Rendered drives.')
+@click.option('--drives', default=4, show_default=True, help='Rendered drives.')
 @click.option('--seconds', default=60.0, show_default=True, help='Length of each drive.')
 @click.option('--write', 'path', type=click.Path(dir_okay=False, path_type=Path))
 def main(drives: int, seconds: float, path: Path | None) -> None:

@@ -47,6 +47,7 @@ from midas_depth_ros.nodes.ros.launch_arguments import (
 )
 from midas_depth_ros.nodes.ros.nav2_parameters import (
     MANAGER,
+    MARGIN_M,
     ROBOTS,
     Robot,
     for_any_namespace,
@@ -55,6 +56,7 @@ from midas_depth_ros.nodes.ros.nav2_parameters import (
     read_blocks,
     write_blocks,
 )
+from midas_depth_ros.options.metric import ObstacleOptions
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 BELOW_THE_LENS = 'camera_floor'
@@ -85,11 +87,7 @@ def start(context: LaunchContext) -> list[Node]:
             CONFIG,
             [camera],
             remappings=[(name, topic) for name, topic in inputs.items() if topic],
-            presets={
-                'camera_x': robot.camera_x,
-                'camera_y': robot.camera_y,
-                'obstacles.robot_width': 2 * robot.robot_radius,
-            },
+            presets=presets(context, robot),
         ),
         *([nav2_node(context, 'nav2_collision_monitor', 'collision_monitor', files)]
           if monitored else []),
@@ -122,11 +120,28 @@ def number(name: str, text: str) -> float:
     return value
 
 
+def presets(context: LaunchContext, robot: Robot) -> dict[str, float]:
+    """Parameters of depth_node by what was said of the robot; what was not is left to params_file.
+
+    The corridor is never narrower than by default.
+    """
+    values = {}
+    if robot.aside:
+        values = {'camera_x': robot.camera_x, 'camera_y': robot.camera_y}
+    if robot.robot_radius != Robot.robot_radius or given(context, 'robot_radius'):
+        wide_enough = 2 * (robot.robot_radius + MARGIN_M)
+        values['obstacles.robot_width'] = max(wide_enough, ObstacleOptions.robot_width)
+    return values
+
+
 def use_as_arguments(context: LaunchContext, robot: Robot) -> None:
     """Let what the robot sets stand for arguments of depth_node that were not given."""
     mount = {'camera_height': robot.camera_height, 'camera_pitch': robot.camera_pitch}
     values = {name: str(value) for name, value in mount.items() if not math.isnan(value)}
-    values['body_frame'] = BELOW_THE_LENS if robot.aside else robot.base_frame
+    if robot.aside:
+        values['body_frame'] = BELOW_THE_LENS
+    elif robot.base_frame != Robot.base_frame:
+        values['body_frame'] = robot.base_frame
     values['autostart'] = 'false'
     for name, value in values.items():
         if not given(context, name):

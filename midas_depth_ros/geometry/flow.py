@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 SAMPLED = 4  # step between those that tell how far the picture has moved
-MIN_SAMPLES, MOST_SAMPLES = 200, 400
+MIN_SAMPLES, MOST_SAMPLES = 200, 300
 MIN_SHARE = 0.12  # of those with texture, whose flow must be known both ways
 TEXTURE = 4.0  # grey levels per pixel, at least, where the flow is to tell something
 AGREE_PX = 1.0  # how closely the flow forward must lead back to where the flow backward began
@@ -88,33 +88,55 @@ class PictureMotion:
             known = _within(pixels)
             there = np.where(known, brought, here)
             textured &= known[EVERY]
-        found: np.ndarray | Refusal = Refusal('not tried')
-        sure = self._guess.alike > SURELY_ALIKE
-        for checked in (False, True) if sure else (True,):
-            flow = self._flow(small, _half(there), known, rays.coarse, checked)
-            moved_px = guess_px + _size(flow[:, ::2, ::2])
-            found = _motion(half, flow, textured, rays, moved_px)
-            if not isinstance(found, Refusal):
-                break
-            if sure and self._guess.far_apart:
-                found = np.eye(4)
-                break
-        if isinstance(found, Refusal):
-            return found
-        moved = 2 * (rays.coarse.places(half, found)[0] - rays.coarse.pixels)
-        off = moved - flow
-        aside = cv2.magnitude(off[0], off[1]) > max(APART_PX, 2 * MAX_RESIDUAL_SHARE * moved_px)
+        if self._guess.far_apart and self._guess.alike > SURELY_ALIKE:
+            # The guess is as exact as the flow between such pictures, and sooner found.
+            found = np.eye(4)
+            moved = np.zeros((2, *half.shape), np.float32)
+            aside, unsure = np.zeros_like(textured), textured
+        else:
+            followed = self._followed(small, _half(there), half, textured, known, rays, guess_px)
+            if isinstance(followed, Refusal):
+                return followed
+            found, moved, aside, unsure = followed
         step = self._refined(here, there, small, inverse, rays, moved, known, found)
         step = step if guess is None else guess @ step
         if self._guess.likeness(step) < LEAST_ALIKE:
             return Refusal('the pictures are not alike by any motion')
         self._guess.last = step
-        unsure = textured & np.isnan(flow[0]) if checked else textured
         far_apart = self._guess.far_apart
         if far_apart:  # between pictures so far apart flow alone is no proof
             unsure, aside = unsure | aside, np.zeros_like(aside)
         aside, unsure = _full(aside, here.shape), _full(unsure, here.shape)
         return FoundMotion(step, aside, unsure, far_apart)
+
+    def _followed(
+        self,
+        here: Picture,
+        there: Picture,
+        inverse: Array,
+        textured: np.ndarray,
+        known: np.ndarray | None,
+        rays: Rays,
+        guess_px: float,
+    ) -> tuple[np.ndarray, Array, np.ndarray, np.ndarray] | Refusal:
+        """The motion that is left by dense flow, all of half of the size but the `rays`.
+
+        Returned: (4, 4); how far it moves pixels, (2, h, w); where the flow says otherwise, and
+        where it may have failed, (h, w) bool.
+        """
+        found: np.ndarray | Refusal = Refusal('not tried')
+        for checked in (False, True) if self._guess.alike > SURELY_ALIKE else (True,):
+            flow = self._flow(here, there, known, rays.coarse, checked)
+            moved_px = guess_px + _size(flow[:, ::2, ::2])
+            found = _motion(inverse, flow, textured, rays, moved_px)
+            if not isinstance(found, Refusal):
+                break
+        if isinstance(found, Refusal):
+            return found
+        moved = 2 * (rays.coarse.places(inverse, found)[0] - rays.coarse.pixels)
+        off = moved - flow
+        aside = cv2.magnitude(off[0], off[1]) > max(APART_PX, 2 * MAX_RESIDUAL_SHARE * moved_px)
+        return found, moved, aside, textured & np.isnan(flow[0]) if checked else textured
 
     def _flow(
         self, here: Picture, there: Picture, known: np.ndarray | None, rays: Rays, checked: bool
@@ -172,7 +194,7 @@ class PictureMotion:
         x, y, w = (
             a[rows[good], columns[good]].astype(np.float64) for a in (rays.x, rays.y, inverse)
         )
-        made = _motion_by(x, y, x_there, y_there, w, rays.pixel, APART_PX)
+        made = motion_of_points(x, y, x_there, y_there, w, rays.pixel, APART_PX)
         return found if isinstance(made, Refusal) else made
 
 
@@ -236,23 +258,27 @@ def _motion(
 
     moved_px: how far the picture has moved, guess and flow together.
     """
-    x, y, own = rays.x[EVERY], rays.y[EVERY], rays.pixels[:, EVERY[0], EVERY[1]]
-    could = (inverse > 0) & np.isfinite(x) & textured
-    good = np.nonzero(could & np.isfinite(flow[0]))
-    if len(good[0]) < max(MIN_SAMPLES, MIN_SHARE * np.count_nonzero(could)):
+    coarse = rays.coarse
+    could = (inverse > 0) & np.isfinite(coarse.x) & textured
+    good = np.flatnonzero(could & np.isfinite(flow[0]))
+    if good.size < max(MIN_SAMPLES, MIN_SHARE * np.count_nonzero(could)):
         return Refusal('too little in the picture can be followed')
-    few = slice(None, None, math.ceil(len(good[0]) / MOST_SAMPLES))
-    chosen = good[0][few], good[1][few]
-    at = [(own[axis][chosen] + flow[axis][chosen]).reshape(1, -1) for axis in (0, 1)]
+    good = good[:: math.ceil(good.size / MOST_SAMPLES)]
+    rows, columns = np.divmod(good, could.shape[1])
+    at = [
+        (2 * own + flow[axis].reshape(-1)[good]).astype(np.float32).reshape(1, -1)
+        for axis, own in enumerate((columns, rows))
+    ]
     there = [cv2.remap(axis, at[0], at[1], cv2.INTER_LINEAR)[0] for axis in (rays.x, rays.y)]
+    x, y = coarse.x.reshape(-1)[good], coarse.y.reshape(-1)[good]
     x, y, x_there, y_there, w = (
-        a.astype(np.float64) for a in (x[chosen], y[chosen], *there, inverse[chosen])
+        a.astype(np.float64) for a in (x, y, *there, inverse[rows, columns])
     )
     worst_px = max(MAX_RESIDUAL_PX, MAX_RESIDUAL_SHARE * moved_px)
-    return _motion_by(x, y, x_there, y_there, w, rays.pixel, worst_px)
+    return motion_of_points(x, y, x_there, y_there, w, rays.pixel, worst_px)
 
 
-def _motion_by(
+def motion_of_points(
     x: np.ndarray,
     y: np.ndarray,
     x_there: np.ndarray,

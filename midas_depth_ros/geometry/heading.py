@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
-from midas_depth_ros.geometry.two_views import ViewPair
+from midas_depth_ros.geometry.two_views import ViewPair, focal_change
 
 HEADINGS, MIN_HEADINGS = 80, 6  # pairs of views whose heading is kept; needed for one
 HEADING_FORGET = 0.98  # of the axis that the robot turns about, per pair
@@ -26,7 +26,10 @@ FOCALS, MIN_FOCALS, FOCAL_FLOOR = 200, 14, 0.02
 DOUBTED, DOUBT_SIGMAS = 6, 2.0  # pairs and deviations from which a focal length is in doubt
 WRONG, WRONG_SIGMAS = 0.04, 3.0  # a focal length farther off than these is wrong
 MOST_WRONG = 0.2  # and beyond this it is not believed
+WAITING = 24  # pairs that wait for turns about other axes, at most
 OTHER_AXES = 0.05  # of the squared turns that must be about other axes than the main one
+
+Views = tuple[np.ndarray, np.ndarray, np.ndarray]  # rays there, here, and certainty of the points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,20 +114,52 @@ class FocalFilter:
         self.factor, self.doubt = 1.0, ''
         self.estimate = self.sigma = math.nan
         self._seen: collections.deque[tuple[float, float]] = collections.deque(maxlen=FOCALS)
-        self._turns = np.zeros((3, 3))
+        self._turns, self._axes = np.zeros((3, 3)), False
+        # Nothing is worked out before it can say something.
+        self._waiting: collections.deque[
+            tuple[float, np.ndarray, ViewPair, Views, np.ndarray, float]
+        ] = collections.deque(maxlen=WAITING)
 
-    def update(self, pair: ViewPair, change: float, information: float) -> bool:
-        """Take one pair and its `focal_change`; return whether `factor` has changed."""
+    def add(self, pair: ViewPair, views: Views, motion: np.ndarray, focal_px: float) -> None:
+        """Take one pair, with its views and motion as of `focal_change`, to be worked out later."""
         turn = cv2.Rodrigues(pair.rotation)[0].ravel()
         self._turns += np.outer(turn, turn)
-        if not information > 0:
+        self._waiting.append((math.log(self.factor), turn, pair, views, motion, focal_px))
+        axes = np.linalg.eigvalsh(self._turns)
+        self._axes = bool(axes[1] > OTHER_AXES * axes[2])
+        if not self._axes:
+            self.doubt = ''
+
+    def learn(self) -> bool:
+        """Work out one pair, if that can say something; return whether `factor` has changed.
+
+        One in each frame: there are two of each step, and many wait at first.
+        """
+        if not (self._waiting and self._axes):
             return False
-        change = math.log(self.factor) + max(-0.3, min(0.3, change))
+        self._learn(*self._waiting.popleft())
+        if len(self._seen) < DOUBTED:
+            return False
+        before = self.factor
+        self.doubt = ''
+        self._judge(self._estimate())
+        return abs(self.factor / before - 1) > 0.01
+
+    def _learn(
+        self, known: float, turn: np.ndarray, pair: ViewPair, views: Views, motion: np.ndarray,
+        focal_px: float,
+    ) -> None:  # fmt: skip
+        """Add what one pair says. known: the logarithm of the factor that it was seen with."""
+        change, information = focal_change(*views, motion, focal_px)
+        if not information > 0:
+            return
+        change = known + max(-0.3, min(0.3, change))
         # A turn that is wrong by some angle looks like a focal length wrong by that share of it.
         by_turn = pair.turn_sigma_rad / max(float(np.linalg.norm(turn)), 1e-6)
         self._seen.append((change, 1 / (1 / information + FOCAL_FLOOR**2 + by_turn**2)))
-        if len(self._seen) < DOUBTED:
-            return False
+
+    def _estimate(self) -> float:
+        """Set the estimate by all pairs; return its logarithm."""
         value, weight = np.array(self._seen).T
         middle = _weighted_median(value, weight)
         votes = weight * tukey_votes((value - middle) * np.sqrt(weight), BIWEIGHT)
@@ -133,12 +168,7 @@ class FocalFilter:
         # Neighbouring pairs err alike: half as many count.
         self.sigma = math.sqrt(2 * max(beside, 1.0) / max(float(votes.sum()), 1e-12))
         self.estimate = math.exp(middle)
-        axes = np.linalg.eigvalsh(self._turns)
-        before = self.factor
-        self.doubt = ''
-        if axes[1] > OTHER_AXES * axes[2]:
-            self._judge(middle)
-        return abs(self.factor / before - 1) > 0.01
+        return middle
 
     def _judge(self, middle: float) -> None:
         """Correct, or doubt, the calibration by the logarithm of the focal length found."""

@@ -264,18 +264,30 @@ def body_from_optical(
 
 
 def camera_pose(
-    body: BodyPose, lens: np.ndarray, tilt: tuple[float, float] | None = None
+    body: BodyPose,
+    lens: np.ndarray,
+    tilt: tuple[float, float] | None = None,
+    yaw_rad: float = 0.0,
 ) -> np.ndarray | Refusal:
     """Return (4, 4) float64: from the optical into the fixed frame.
 
     lens: (4, 4), from the optical frame into the body's. tilt: roll (right side down) and pitch
     (nose down) of the body by an Imu, rad: then only the heading of `body` counts, since odometry
-    of wheels knows no tilt.
+    of wheels knows no tilt. yaw_rad: how far to the left of the Imu's x axis that of `body` points.
     """
     made = body.matrix() @ lens
     if tilt is not None:
-        made = body.levelled() @ tilt_matrix(*tilt) @ lens
+        turn = yaw_matrix(yaw_rad)
+        made = body.levelled() @ turn.T @ tilt_matrix(*tilt) @ turn @ lens
     return made if np.isfinite(made).all() else Refusal('the pose of the camera is not finite')
+
+
+def yaw_matrix(yaw_rad: float) -> np.ndarray:
+    """Return (4, 4) float64: from a frame that looks to the left of another into that one."""
+    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
+    made = np.eye(4)
+    made[:2, :2] = [[cos, -sin], [sin, cos]]
+    return made
 
 
 def tilt_matrix(roll_rad: float, pitch_rad: float) -> np.ndarray:

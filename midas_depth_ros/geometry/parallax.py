@@ -29,7 +29,6 @@ from midas_depth_ros.geometry.two_views import (
     ViewPair,
     common_share,
     corrected_motion,
-    focal_change,
     inverse_depths,
 )
 from midas_depth_ros.options.metric import OdometryOptions, ScaleOptions
@@ -259,6 +258,9 @@ class ParallaxScale:
                 self._heading.update(pair)
             for index, each in zip(chosen, pairs, strict=True):
                 self._learn_focal(index, each, here, rays)
+        if self._focal.learn():
+            self._rays.correct(self._focal.factor)
+            self._carried.reset()
         if self._focal.doubt:
             return Refusal(self._focal.doubt)
         way = float(np.linalg.norm(pairs[0][1].way))
@@ -375,16 +377,13 @@ class ParallaxScale:
         return ''
 
     def _learn_focal(self, index: int, pair: Pair, here: _View, rays: np.ndarray) -> None:
-        """Correct a calibration that the pictures clearly contradict."""
+        """Keep a pair that may tell the focal length: `learn` corrects a calibration by it."""
         common, corrected, there = pair
         motion = _motion(self._tracks.labels[index].pose, here.pose)
         if _angle(motion) < FOCAL_TURN_RAD:
             return
-        certainty = self._tracks.certainty[common]
-        change = focal_change(there, rays[common], certainty, motion, self._rays.focal_px)
-        if self._focal.update(corrected, *change):
-            self._rays.correct(self._focal.factor)
-            self._carried.reset()
+        views = there, rays[common], self._tracks.certainty[common]
+        self._focal.add(corrected, views, motion, self._rays.focal_px)
 
     def _fitted(
         self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float, slip: float,

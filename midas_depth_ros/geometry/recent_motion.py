@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
+from midas_depth_ros.geometry.fitting import BIWEIGHT, median, robust_deviation, tukey_votes
 
 PICTURES, KEPT_S = 20, 2.0  # that are kept
 MOST_POINTS, FEWEST_POINTS = 80, 12
-SHARE_OF_WAY = 0.3  # of the whole way, that is compared with it
+SHARE_OF_WAY = 0.25  # of the whole way, that is compared with it
 LEAST_FLOW_PX = 0.7  # median motion, by odometry or by the pictures, that can be compared
 TURN_SIGMA_RAD = math.radians(0.3)  # of odometry between two pictures
 LEAST_PX, ROUNDS = 0.3, 4  # deviation of a point that is followed; of the robust fit
@@ -140,7 +140,7 @@ def _share(
     expected: np.ndarray, observed: np.ndarray, still: np.ndarray, focal_px: float, way: np.ndarray
 ) -> tuple[float, float] | None:
     """Robust least squares of observed = share * expected + a small turn, (n, 2) each."""
-    flow = [float(np.median(np.linalg.norm(each, axis=1))) for each in (expected, observed)]
+    flow = [median(np.hypot(*each.T)) for each in (expected, observed)]
     if max(flow) * focal_px < LEAST_FLOW_PX:
         return None
     x, y = still.T
@@ -148,21 +148,26 @@ def _share(
     by_turn = np.stack(
         [np.stack([x * y, 1 + y * y], 1), np.stack([-(1 + x * x), -x * y], 1), np.stack([y, -x], 1)]
     )
-    columns = np.concatenate([expected[None], by_turn]).reshape(4, -1).T
+    columns = np.concatenate([expected[None], by_turn]).reshape(4, -1)
     target, votes = observed.ravel(), np.ones(2 * len(x))
-    prior = np.diag([0.0, *[(LEAST_PX / focal_px / TURN_SIGMA_RAD) ** 2] * 3])
+    prior = np.eye(3) * (LEAST_PX / focal_px / TURN_SIGMA_RAD) ** 2
     for _ in range(ROUNDS):
-        weighted = columns * votes[:, None]
-        normal = weighted.T @ columns + prior
-        if not np.linalg.cond(normal) < 1e14:
+        weighted = columns * votes
+        normal, pull = weighted @ columns.T, weighted @ target
+        # The turn is eliminated; what is left of the share tells whether it can be known.
+        by_share, by_pull = np.linalg.solve(
+            normal[1:, 1:] + prior, np.stack([normal[1:, 0], pull[1:]], axis=1)
+        ).T
+        left = float(normal[0, 0] - normal[0, 1:] @ by_share)
+        if not left > 1e-9 * normal[0, 0]:
             return None
-        solution = np.linalg.solve(normal, weighted.T @ target)
-        off = np.linalg.norm((columns @ solution - target).reshape(-1, 2), axis=1) * focal_px
+        share = float(pull[0] - normal[0, 1:] @ by_pull) / left
+        residual = (share * columns[0] + (by_pull - share * by_share) @ columns[1:]) - target
+        off = focal_px * np.hypot(residual[::2], residual[1::2])
         deviation = max(robust_deviation(off), LEAST_PX)
         votes = np.repeat(tukey_votes(off, BIWEIGHT * deviation), 2)
     if votes.sum() < len(votes) / 4:
         return None
-    variance = float(np.linalg.inv(normal)[0, 0]) * (deviation / focal_px) ** 2
-    share = float(solution[0])
+    variance = (deviation / focal_px) ** 2 / left
     of_way = share * WAY_SIGMA_M / max(float(np.linalg.norm(way)), 1e-6)
-    return share, math.hypot(math.sqrt(max(variance, 0.0)), of_way)
+    return share, math.hypot(math.sqrt(variance), of_way)

@@ -7,7 +7,6 @@ interpolated as tf2 does, or a `TransformFault` that says why there is none.
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
 import threading
 from collections.abc import Iterable, Sequence
@@ -31,7 +30,6 @@ LISTED = 8  # frames that an error names
 # No robot goes to and fro like that: two publishers say where it is. Within the last FLIP_S at
 # least FLIPS times, each way longer than FLIP_M; wheels that start and brake turn once.
 FLIP_S, FLIPS, FLIP_M = 1.0, 4, 0.02
-MOST_FLIPS = 12  # entries looked at
 NOTHING = 'nothing was heard on /tf and /tf_static'
 Numbers = tuple[float, ...]  # x, y, z and the quaternion x, y, z, w
 
@@ -48,7 +46,7 @@ class _Link:
         self.stamps: list[int] = []
         self.entries: list[tuple[str, Numbers]] = []  # parent and pose of each stamp
         self.epoch, self.jump = 0, ''
-        self.doubles: list[int] = []  # the last stamps that came with two places
+        self._flips: list[int] = []  # the last stamps at which it was in two places
 
     @property
     def parent(self) -> str:
@@ -62,16 +60,17 @@ class _Link:
             return
         if self.stamps and stamp_ns < self.stamps[-1] - LATE_S * NANOSECONDS:
             back_s = (self.stamps[-1] - stamp_ns) / NANOSECONDS
-            self.stamps, self.entries = [], []
+            self.stamps, self.entries, self._flips = [], [], []
             self.epoch, self.jump = self.epoch + 1, f'its stamps went back by {back_s:.1f} s'
         at = bisect.bisect_left(self.stamps, stamp_ns)
         if at < len(self.stamps) and self.stamps[at] == stamp_ns:
-            if _far(self.entries[at][1], numbers):
-                self.doubles = [*self.doubles[-FLIPS:], stamp_ns]
+            if math.dist(self.entries[at][1][:3], numbers[:3]) > FLIP_M:
+                self._flips = [*self._flips[-FLIPS:], stamp_ns]
             self.entries[at] = parent, numbers
             return
         self.stamps.insert(at, stamp_ns)
         self.entries.insert(at, (parent, numbers))
+        self._note_flip(min(at, len(self.entries) - 2))
         oldest = self.stamps[-1] - round(KEPT_S * NANOSECONDS)
         gone = max(bisect.bisect_left(self.stamps, oldest), len(self.stamps) - KEPT)
         if gone > 0:
@@ -106,26 +105,20 @@ class _Link:
         return (*made.position.tolist(), *made.quaternion.tolist())
 
     def flips(self) -> bool:
-        """Whether the newest entries jump to and fro between two places, or two parents."""
+        """Whether it has lately been in two places, or two parents, by turns."""
         since = self.stamps[-1] - round(FLIP_S * NANOSECONDS)
-        if sum(since <= stamp <= self.stamps[-1] for stamp in self.doubles) >= FLIPS:
-            return True
-        first = bisect.bisect_left(self.stamps, since)
-        kept = self.entries[first:][-MOST_FLIPS:]
-        parents = sum(one[0] != other[0] for one, other in itertools.pairwise(kept))
-        if parents >= FLIPS:
-            return True
-        ways = [
-            tuple(b - a for a, b in zip(one[1][:3], other[1][:3], strict=True))
-            for one, other in itertools.pairwise(kept)
-        ]
-        back = 0
-        for one, other in itertools.pairwise(ways):
-            back += (
-                sum(a * b for a, b in zip(one, other, strict=True)) < 0
-                and min(math.hypot(*one), math.hypot(*other)) > FLIP_M
-            )
-        return back >= FLIPS
+        return sum(since <= stamp <= self.stamps[-1] for stamp in self._flips) >= FLIPS
+
+    def _note_flip(self, index: int) -> None:
+        """Note whether the way to this entry and the one from it are opposite, and no trembling."""
+        if not 0 < index < len(self.entries) - 1:
+            return
+        (first, a), (middle, b), (last, c) = self.entries[index - 1 : index + 2]
+        x, y, z = b[0], b[1], b[2]
+        onwards = (x - a[0]) * (c[0] - x) + (y - a[1]) * (c[1] - y) + (z - a[2]) * (c[2] - z)
+        opposite = onwards < 0 and min(math.dist(a[:3], b[:3]), math.dist(b[:3], c[:3])) > FLIP_M
+        if opposite or first == last != middle:
+            self._flips = [*self._flips[-FLIPS:], self.stamps[index]]
 
     def gap_s(self, stamp_ns: int) -> float:
         """How far apart the entries around a stamp are; 0 at an entry, inf outside."""
@@ -362,10 +355,6 @@ def _checked(parent: str, child: str, numbers: Iterable[float]) -> Numbers:
         text = ', '.join(f'{value:g}' for value in turn)
         raise TransformFault(f'{named}: orientation ({text}) is not a unit quaternion')
     return (x, y, z, *(value / length for value in turn))
-
-
-def _far(one: Numbers, other: Numbers) -> bool:
-    return math.dist(one[:3], other[:3]) > FLIP_M
 
 
 def _pose(numbers: Numbers) -> BodyPose:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -118,8 +119,7 @@ class _Views:
         self.xx, self.xy, self.yy = spread[0], 2 * spread[1], spread[2]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Lines:
+class _Lines(NamedTuple):
     """Distances from epipolar lines, in pixels of a good corner (n,), and what they are made of.
 
     factor: (n,), that makes them pixels. turned: (3, n), the rays there in the axes of here. here:

@@ -7,8 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from midas_depth_ros.geometry import CameraModel, CameraMount, Refusal, point_cloud
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraMount,
+    MetricDepth,
+    Refusal,
+    fit_ground_plane,
+    point_cloud,
+)
 from midas_depth_ros.geometry.floor_height import FloorHeight, floor_in_metres
+from midas_depth_ros.options.metric import MetricOptions
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))
@@ -116,3 +124,21 @@ def test_without_a_mount_nothing_is_known():
     floor = FloorHeight()
     assert np.isnan(floor.update(0.0, inverse, depth, GRID, None)).all()
     assert floor.reason == 'the mount is unknown'
+
+
+@pytest.mark.parametrize('nod', [0.008, 0.04])
+def test_a_floor_stays_at_zero_from_frame_to_frame_of_a_nod(nod):
+    """Small nods are smoothed in the scale, large ones make it jump."""
+    metric, floor = MetricDepth(), FloorHeight()
+    for frame in range(12):
+        stamp_s = 0.2 * frame
+        pitch = 0.1 + nod * math.sin(2 * math.pi * 0.7 * stamp_s)
+        pose = Pose(z_m=0.3, pitch_rad=pitch)
+        inverse, depth = exact(pose, BOX)
+        fit = fit_ground_plane(inverse, GRID, MOUNT)
+        found = metric.update(stamp_s, inverse, GRID, MOUNT, fit, MetricOptions())
+        assert found is not None
+        heights = floor.update(stamp_s, found.inverse, found.depth_z, GRID, MOUNT)
+        seen = (depth < NEAR_M) & (true_heights(depth, pose) < 0.01) & np.isfinite(heights)
+        assert seen.sum() > 1000
+        assert np.abs(heights[seen]).max() < 0.015

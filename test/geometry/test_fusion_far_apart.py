@@ -144,7 +144,8 @@ def test_what_has_come_meanwhile_is_there_at_once_and_leaves_no_ghost():
     come = jumps.see(0.0, THIRD_RAD, (1.0, 0.0), box)
     on_box = come.true > 1.1 * empty.true
     assert on_box.sum() > 1000
-    assert np.quantile(np.abs(come.fused / come.true - 1)[on_box], 0.99) < 0.06
+    # (as exactly as the scale of the frame is known, of which the box hides a fifth)
+    assert np.quantile(np.abs(come.fused / come.true - 1)[on_box], 0.99) < 0.1
     for turn_rad in (0.0, THIRD_RAD):
         gone = jumps.see(0.0, turn_rad)
         assert np.quantile(gone.fused / gone.true, 0.995) < 1.15

@@ -209,6 +209,15 @@ def test_two_places_by_turns_are_noticed(offset_m):
     assert mixed(0.0, parents=('odom', 'map')).flipping('map', 'base') == 'base'
 
 
+def test_a_rare_second_publisher_among_many_messages_is_noticed_late_ones_too():
+    tree = TransformTree()
+    for i in range(200):  # 200 Hz, and one of 20 Hz that comes a little late
+        add(tree, 'odom', 'base', 10 + i / 200, (0.5 * i / 200, 0.0, 0.0))
+        if i % 10 == 9:
+            add(tree, 'odom', 'base', 10 + (i - 2.5) / 200, (0.5 * i / 200, 0.2, 0.0))
+    assert tree.flipping('odom', 'base') == 'base'
+
+
 def test_two_places_at_each_stamp_are_noticed():
     tree = mixed(0.0)
     for i in range(20):

@@ -30,8 +30,8 @@ COMES_WITH = {
     'lz4': 'rosbags',
     'compression': 'rosbags',  # Python 3.14's own name of the same
 }
-# Other ways to run a network, more formats, converting: said where they are asked for.
-OPTIONAL = {'torch', 'torchvision', 'timm', 'onnxruntime', 'nncf', 'pillow_heif'}
+# Other ways to run a network, more formats, converting, an autopilot: said where asked for.
+OPTIONAL = {'torch', 'torchvision', 'timm', 'onnxruntime', 'nncf', 'pillow_heif', 'px4_msgs'}
 
 
 def imports(folder: str) -> dict[str, Path]:

@@ -10,8 +10,9 @@ import yaml
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
 
 from midas_depth_ros.nodes.ros.nav2_parameters import ROBOTS
+from midas_depth_ros.options.depth import DepthNodeSettings
 
-from .test_launch_files import depth_settings, node_of
+from .test_launch_files import depth_settings, node_of, write_params
 
 MANAGERS = {'lifecycle_manager_depth', 'lifecycle_manager_collision_monitor'}
 MONITORED = {'depth_node', 'collision_monitor', *MANAGERS}
@@ -49,7 +50,7 @@ def test_a_robot_of_one_s_own_needs_its_topics_and_its_mount(ros, launcher):
     assert (settings.camera_height, settings.camera_pitch) == (0.3, 0.1)
     assert (settings.body_frame, settings.cameras) == ('base_link', ('camera',))
     assert not settings.autostart, 'the lifecycle manager starts it'
-    assert settings.obstacles.robot_width == pytest.approx(0.36)
+    assert settings.obstacles.robot_width == DepthNodeSettings().obstacles.robot_width
 
 
 def test_nav2_s_manager_waits_for_no_bond_of_depth_node_but_for_its_own(ros, launcher):
@@ -107,6 +108,22 @@ def test_arguments_override_what_a_robot_sets(ros, launcher):
     assert monitor.get_parameter('approach.radius').value == pytest.approx(0.29)
     assert monitor.get_parameter('enable_stamped_cmd_vel').value is False
     assert monitor.get_parameter('proximity.topic').value == 'front/proximity'
+
+
+def test_what_nobody_has_said_of_the_robot_is_left_to_the_parameter_file(ros, launcher, tmp_path):
+    values = {'camera_x': 0.12, 'obstacles.robot_width': 0.7, 'max_rate': 2.0}
+    values |= {'body_frame': 'below', 'camera_height': 0.4}
+    path = write_params(tmp_path, **values)
+    settings = depth_settings(node_of(ros, launcher.launch('nav2_camera', params_file=path)))
+    assert (settings.camera_x, settings.obstacles.robot_width) == (0.12, 0.7)
+    assert (settings.body_frame, settings.camera_height) == ('below', 0.4)
+    launched = launcher.launch('nav2_camera', params_file=path, robot_radius='0.1')
+    settings = depth_settings(node_of(ros, launched))
+    assert settings.obstacles.robot_width == DepthNodeSettings().obstacles.robot_width
+    launched = launcher.launch('nav2_camera', params_file=path, robot_radius='0.4')
+    settings = depth_settings(node_of(ros, launched))
+    assert settings.obstacles.robot_width == pytest.approx(0.88)
+    assert settings.max_rate == 2.0
 
 
 def test_a_body_frame_of_one_s_own_is_left_to_whoever_publishes_it(ros, launcher):

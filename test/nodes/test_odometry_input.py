@@ -266,6 +266,18 @@ def test_each_camera_moves_with_its_own_frame():
     np.testing.assert_allclose(left[:3, 2], (0, math.cos(0.1), -math.sin(0.1)), atol=1e-9)
 
 
+@pytest.mark.parametrize('yaw', [0.0, math.pi / 2, 0.5])
+def test_the_imu_tilts_a_camera_that_looks_aside_as_the_body_is_tilted(yaw):
+    """By messages of the body, and by TF of a frame that looks as the camera does: the same."""
+    tf = tf_of_drive()
+    add(tf._tree, 'base_link', 'view', None, (0.0, 0.0, 0.0), turned(yaw))
+    own = {'imu_topic': 'imu', 'mounts.camera.camera_yaw': yaw, **MOUNT}
+    nodding = imu(11.0, pitch=0.05)
+    by_messages = Rig(**own).hear(*driving()).hear(nodding, topic='/imu').at(11)
+    by_tf = Rig(tf=tf, by_parameters=True, body_frame='view', **BY_TF, **own)
+    np.testing.assert_allclose(by_tf.hear(nodding, topic='/imu').at(11), by_messages, atol=1e-9)
+
+
 def test_a_message_without_child_frame_cannot_be_asked_of_tf():
     rig = Rig(tf=tf_of_drive(), mount_from_tf=True).hear(odometry(10, child=''))
     assert 'no child_frame_id' in rig.at(10).reason

@@ -16,12 +16,14 @@ from collections.abc import Collection
 import numpy as np
 
 from midas_depth_ros.geometry import (
+    BodyPose,
     CameraMount,
     MountError,
     TransformFault,
     TransformTree,
     turned_axes,
 )
+from midas_depth_ros.geometry.motion import angle_between
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.message_bytes import TF, TF_STATIC
 from midas_depth_ros.images.sources import SourceError
@@ -29,7 +31,7 @@ from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.lab.evaluate.truth import Place
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.ros.transforms import add_recorded
-from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings, MountOptions
 from midas_depth_ros.options.text import shown
 
 KIND = 'tf2_msgs/msg/TFMessage'
@@ -37,6 +39,8 @@ ODOMETRY = 'nav_msgs/msg/Odometry'
 FLOOR, FIXED = 'base_footprint', 'odom'  # REP 120, REP 105
 BELOW = 'below_the_lens'  # the frame that is added: on the floor, looks the way the camera looks
 MOST_READ = 2000  # of the moving transforms: which frames there are shows at once
+# What stays within this is fixed to the robot, though its transform is repeated.
+FIXED_M, FIXED_RAD, SAMPLES = 0.005, 0.003, 20
 BY_ODOMETRY = ('odometry', 'auto')
 
 
@@ -68,10 +72,10 @@ class RobotFrames:
         if self.tree is None or not self.below:
             return None
         try:
-            if self.tree.span(self.below, frame) is not None:
-                return None
-            found = self.tree.lookup(self.below, frame, 0)
+            found = _fixed_pose(self.tree, self.below, frame)
         except TransformFault:
+            return None
+        if found is None:
             return None
         axes = found.matrix()[:3, :3]
         x, y, z = map(float, found.position)
@@ -108,8 +112,7 @@ def robot_frames(
     floor = _floor_frame(tree, mount_of(settings, camera).body_frame, optical_frame, given)
     below, fault = _add_below(tree, floor, optical_frame) if floor else ('', '')
     if wants_mount and below:
-        rotate = mount_of(settings, camera).rotate
-        settings, note = _mounted(settings, tree, below, optical_frame, rotate)
+        settings, note = _mounted(settings, tree, below, optical_frame, camera)
         notes.append(note)
     elif wants_mount:
         notes.append(fault or _why_no_floor(tree, optical_frame))
@@ -182,26 +185,60 @@ def _add_below(tree: TransformTree, floor: str, optical_frame: str) -> tuple[str
 
 
 def _mounted(
-    settings: DepthNodeSettings, tree: TransformTree, below: str, optical_frame: str, rotate: int
+    settings: DepthNodeSettings, tree: TransformTree, below: str, optical_frame: str, camera: str
 ) -> tuple[DepthNodeSettings, str]:
     """The parameters with the mount by TF, and what is said of it."""
     span = tree.span(below, optical_frame)
     lens = tree.lookup(below, optical_frame, span[0] if span else 0)
     floor = tree.ancestors(below)[0][0]
+    own = mount_of(settings, camera)
     try:
-        axes = turned_axes(lens.matrix()[:3, :3], rotate)
+        axes = turned_axes(lens.matrix()[:3, :3], own.rotate)
         mount = CameraMount.from_axes(axes, float(lens.position[2]))
     except MountError as error:
         return settings, f'TF says how {shown(optical_frame)} is mounted, but {error}.'
-    # Of one camera: what is its own becomes that of all.
+    at = tree.lookup(floor, below, 0)
+    # Messages of odometry tell of the robot; TF tells of the frame below the lens itself.
+    x_m, y_m = map(float, at.position[:2]) if settings.odometry.topic else (0.0, 0.0)
+    moves = _fixed_pose(tree, below, optical_frame) is None
+    # What is this camera's own becomes that of all: there is no other. The numbers are used where
+    # the mount does not move, be it by static transforms or by others that are repeated.
     made = dataclasses.replace(
-        settings, mount_from_tf=True, body_frame=below, rotate=rotate, mounts={}
+        settings,
+        camera_x=x_m,
+        camera_y=y_m,
+        camera_height=mount.height_m,
+        camera_pitch=mount.pitch_rad,
+        camera_roll=mount.roll_rad,
+        mount_from_tf=moves or span is None,
+        body_frame=below,
+        rotate=own.rotate,
+        imu_topic=own.imu_topic,
+        mounts={camera: MountOptions(camera_yaw=at.yaw_rad)},
     )
-    moves = '' if span is None else ' at first; it moves on the robot'
+    words = ' at first; it moves on the robot' if moves else ''
     return made, (
         f'The mount of the camera is that of TF: {mount.height_m:.3f} m above {shown(floor)}, '
-        f'{_degrees(mount.pitch_rad)} down, rolled by {_degrees(mount.roll_rad)}{moves}.'
+        f'{_degrees(mount.pitch_rad)} down, rolled by {_degrees(mount.roll_rad)}{words}.'
     )
+
+
+def _fixed_pose(tree: TransformTree, target: str, source: str) -> BodyPose | None:
+    """The pose of a frame in another in which it does not move; None if it does.
+
+    Raises TransformFault.
+    """
+    span = tree.span(target, source)
+    if span is None:
+        return tree.lookup(target, source, 0)
+    stamps = np.linspace(*span, SAMPLES).astype(np.int64).tolist()
+    first, *others = (tree.lookup(target, source, stamp) for stamp in stamps)
+    for other in others:
+        moved_m = float(np.linalg.norm(other.position - first.position))
+        turned_rad = angle_between(other.quaternion, first.quaternion)
+        if moved_m > FIXED_M or turned_rad > FIXED_RAD:
+            return None
+    return first
 
 
 def _moved(

@@ -129,6 +129,11 @@ class Mounting(qos.Subscriber):
         return self._mount.rotate
 
     @property
+    def camera_yaw_rad(self) -> float:
+        """How far to the left of straight ahead of the body this camera looks, by parameter."""
+        return self._mount.camera_yaw
+
+    @property
     def pitch_rad(self) -> float:
         """The parameter camera_pitch; NaN = unknown, as with TF."""
         return math.nan if self._tf is not None else self._mount.camera_pitch

@@ -231,7 +231,8 @@ class CameraMotion:
         if isinstance(attitude, Refusal):
             return attitude
         tilt = None if attitude is None else (attitude.roll_rad, attitude.pitch_rad)
-        return camera_pose(body, lens, tilt)
+        # By TF, body_frame looks as the camera looks, but the Imu straight ahead.
+        return camera_pose(body, lens, tilt, self._mounting.camera_yaw_rad if by_tf else 0.0)
 
     def _reset_of(self, odometry: OdometryInput) -> MotionReset | None:
         """Whether odometry began anew since the last picture."""

@@ -327,9 +327,9 @@ class MetricOutput(qos.PublisherTable):
             return
         header = messages.copied_header(view.header, self._mounting.body_frame)
         limits = view.settings.scan.range_min, view.settings.scan.range_max
-        for name, value in (('seen_free', 0.0), ('scan', np.nan)):
+        nothing = Scan.unknown(beams)
+        for name, ranges in (('seen_free', nothing.seen_free), ('scan', nothing.ranges)):
             if self.wanted(name):
-                ranges = np.full(beams, value, np.float32)
                 self.send(name, made(ranges, limits=limits, header=header))
 
     def _publish_points(self, view: FrameView, metric: MetricFrame, grid: Grid) -> None:

@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 import ros_helpers  # noqa: F401 - before the first message, see there
 from bags import JAZZY, write_bag
-from frames import add, matrix_of, quaternion_of, recorded, tf_message, turned
+from frames import add, matrix_of, quaternion_of, recorded, tf_bytes, tf_message, turned
+from nav_msgs.msg import Odometry
+from rclpy.serialization import serialize_message
 
 from midas_depth_ros.geometry import CameraMount, TransformTree
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.lab.evaluate.robot_frames import BELOW, robot_frames
 from midas_depth_ros.lab.evaluate.truth import Place
 from midas_depth_ros.lab.output import CommandError
+from midas_depth_ros.nodes.bag.pipeline import OfflineNode
+from midas_depth_ros.nodes.depth.metric_sources import Mounting
+from midas_depth_ros.nodes.depth.odometry_input import CameraMotion, OdometryInput
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -188,11 +194,66 @@ def test_odometry_that_was_recorded_is_named_and_not_replaced(tmp_path):
 
 
 def test_a_sensor_that_moves_on_the_robot_has_no_place(tmp_path):
-    moving = [recorded('base_link', 'head_lidar', 5 + i, (0, 0, 1)) for i in range(2)]
+    moving = [recorded('base_link', 'head_lidar', 5 + i, (0, 0, 1 + i)) for i in range(2)]
     made = found(tmp_path, mounted(), moving)
     assert made.place('head_lidar') is None
     assert made.place('nobody') is None
     assert made.place('base_footprint') == Place(-AHEAD_M, -LEFT_M)
+
+
+@pytest.mark.parametrize('swing_m', [0.0, 0.05])
+def test_what_is_repeated_and_stays_is_fixed_and_what_swings_is_followed(tmp_path, swing_m):
+    """base_link on its axle: by TF that is repeated, or on a suspension."""
+    static = [each for each in mounted() if each.child_frame_id != 'base_link']
+    moving = [
+        recorded('base_footprint', 'base_link', 5 + i, (0, 0, 0.1 + swing_m * (i % 2)))
+        for i in range(8)
+    ]
+    made = found(tmp_path, static, moving)
+    assert made.settings.body_frame == BELOW
+    assert made.settings.mount_from_tf == bool(swing_m)
+    assert ('moves on the robot' in made.notes[0]) == bool(swing_m)
+    assert made.settings.camera_height == pytest.approx(HEIGHT_M)
+    assert made.settings.camera_pitch == pytest.approx(PITCH_RAD)
+    assert (made.place(LIDAR) is None) == bool(swing_m)
+
+
+@pytest.mark.parametrize('yaw', [0.0, 0.6])
+@pytest.mark.parametrize('topic', ['', 'odom'])
+@pytest.mark.parametrize('is_repeated', [False, True])
+def test_the_lens_is_where_tf_says_by_any_way(tmp_path, yaw, topic, is_repeated):
+    """Mount static or repeated, odometry by messages or by TF: the lens is in one place."""
+    sent = [recorded('odom', 'base_footprint', 5 + i / 10, (i / 10, 0, 0)) for i in range(8)]
+    static = mounted(yaw=yaw)
+    if is_repeated:
+        static = static[1:]
+        sent += [recorded('base_footprint', 'base_link', 5 + i / 10, (0, 0, 0.1)) for i in range(8)]
+        sent.sort(key=lambda each: each.header.stamp.nanosec)
+    given = {'odometry.topic': topic}
+    made = found(tmp_path, static, sent, given, **given)
+    assert made.settings.mount_from_tf != is_repeated
+    node = OfflineNode(made.settings, lambda *_: None, lambda *_: None)
+    tf = TfMount.of_recording(node, made.beginning())
+    mounting = Mounting(node, 'camera', tf if made.settings.mount_from_tf else None)
+    motion = CameraMotion(OdometryInput(node, tf), mounting)
+    deliver(node, '/tf_static', tf_bytes(*static))
+    for each in sent:
+        deliver(node, '/tf', tf_bytes(each))
+    for i in range(8 if topic else 0):
+        message = Odometry(child_frame_id='base_footprint')
+        message.header.frame_id = 'odom'
+        message.header.stamp.sec, message.header.stamp.nanosec = 5, i * 10**8
+        message.pose.pose.position.x, message.pose.pose.orientation.w = i / 10, 1.0
+        deliver(node, '/odom', bytes(serialize_message(message)))
+    lens = motion.pose(5_350_000_000, EYE)
+    np.testing.assert_allclose(lens[:2, 3], (0.35 + AHEAD_M, LEFT_M), atol=1e-6)
+    ahead = np.array([math.cos(yaw), math.sin(yaw)]) * math.cos(PITCH_RAD)
+    np.testing.assert_allclose(lens[:3, 2], (*ahead, -math.sin(PITCH_RAD)), atol=1e-6)
+
+
+def deliver(node: OfflineNode, topic: str, data: bytes) -> None:
+    for subscription in node.subscriptions[topic]:
+        subscription.deliver(data)
 
 
 def test_a_lidar_that_hangs_upside_down_is_placed_so(tmp_path):
