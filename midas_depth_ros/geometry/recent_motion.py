@@ -145,10 +145,11 @@ def _share(
         return None
     x, y = still.T
     # The motion of (x', y') by small turns about the three axes (Longuet-Higgins 1980).
-    by_turn = np.stack(
-        [np.stack([x * y, 1 + y * y], 1), np.stack([-(1 + x * x), -x * y], 1), np.stack([y, -x], 1)]
-    )
-    columns = np.concatenate([expected[None], by_turn]).reshape(4, -1)
+    columns = np.empty((4, 2 * len(x)))
+    columns[0] = expected.ravel()
+    columns[1, ::2], columns[1, 1::2] = x * y, 1 + y * y
+    columns[2, ::2], columns[2, 1::2] = -(1 + x * x), -columns[1, ::2]
+    columns[3, ::2], columns[3, 1::2] = y, -x
     target, votes = observed.ravel(), np.ones(2 * len(x))
     prior = np.eye(3) * (LEAST_PX / focal_px / TURN_SIGMA_RAD) ** 2
     for _ in range(ROUNDS):

@@ -105,16 +105,17 @@ def tangents(direction: np.ndarray) -> np.ndarray:
     return np.stack([one, beside @ one])
 
 
-def _inverse(symmetric: np.ndarray) -> np.ndarray:
-    """The inverses of n symmetric matrices, given and returned as (n, 3): xx, xy, yy."""
+def _inverse(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The inverses of n symmetric matrices (n, 3), xx, xy and yy: these, (n,) each."""
     xx, xy, yy = symmetric.T
-    return np.stack([yy, -xy, xx]) / (xx * yy - xy * xy)
+    size = xx * yy - xy * xy
+    return yy / size, -xy / size, xx / size
 
 
 class _Views:
     """Rays of the same points in two views, (3, n) each, and the covariances of their places."""
 
-    def __init__(self, there: np.ndarray, here: np.ndarray, spread: np.ndarray) -> None:
+    def __init__(self, there: np.ndarray, here: np.ndarray, spread: tuple[np.ndarray, ...]) -> None:
         self.there, self.here = np.ascontiguousarray(there), np.ascontiguousarray(here)
         self.xx, self.xy, self.yy = spread[0], 2 * spread[1], spread[2]
 
@@ -226,7 +227,7 @@ def focal_change(
 
 
 def _narrowed(
-    there: np.ndarray, here: np.ndarray, spread: np.ndarray, change: float
+    there: np.ndarray, here: np.ndarray, spread: tuple[np.ndarray, ...], change: float
 ) -> tuple[_Views, float]:
     """The views with a focal length whose logarithm is larger by `change`, and its factor."""
     wider = math.exp(change)
