@@ -41,16 +41,16 @@ class Scan:
     """(n,) float32 metres along the floor, counter-clockwise about body z.
 
     ranges: as of a LaserScan, see the module. seen_free: how far the floor was seen free on each
-    bearing, at most `range_max`; NaN where it was not.
+    bearing, at most `range_max`; NaN where it was not, all 0 where the scans before are refuted.
     """
 
     ranges: NDArray[np.float32]
     seen_free: NDArray[np.float32]
 
     @classmethod
-    def unknown(cls, beams: int) -> Scan:
-        """Return a scan that knows nothing on any of its beams."""
-        return cls(np.full(beams, np.nan, np.float32), np.full(beams, np.nan, np.float32))
+    def withdrawal(cls, beams: int) -> Scan:
+        """Return a scan that knows nothing, and says that those before it were refuted."""
+        return cls(np.full(beams, np.nan, np.float32), np.zeros(beams, np.float32))
 
 
 class Beams:

@@ -327,7 +327,7 @@ class MetricOutput(qos.PublisherTable):
             return
         header = messages.copied_header(view.header, self._mounting.body_frame)
         limits = view.settings.scan.range_min, view.settings.scan.range_max
-        nothing = Scan.unknown(beams)
+        nothing = Scan.withdrawal(beams)
         for name, ranges in (('seen_free', nothing.seen_free), ('scan', nothing.ranges)):
             if self.wanted(name):
                 self.send(name, made(ranges, limits=limits, header=header))
