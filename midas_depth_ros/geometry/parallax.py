@@ -13,7 +13,7 @@ import math
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
+from midas_depth_ros.geometry.anchors import Anchors, Unsure, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.carried import CarriedScale
 from midas_depth_ros.geometry.heading import (
@@ -267,7 +267,7 @@ class ParallaxScale:
             return _Slipped(slipped)
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
         fit = self._fitted(inverse, sigma, d, way, slip, shape)
-        if isinstance(fit, Refusal):
+        if isinstance(fit, Refusal) and not isinstance(fit, Unsure):
             return fit
         return self._carried.averaged(fit, d, here.pose, self._rays)
 
@@ -406,6 +406,8 @@ class ParallaxScale:
                 f'on {way:.2f} m, {MIN_SEEN} are needed',
                 _doubtful(fit if isinstance(fit, ScaleShift) else fit.witness, slip),
             )
+        if isinstance(fit, Unsure) and fit.witness is not None:
+            return Unsure(fit.reason, less_certain(fit.witness, slip))
         if isinstance(fit, Refusal):
             return Refusal(fit.reason, _doubtful(fit.witness, slip))
         self._values['residual'] = f'{fit.residual:.3f} 1/m'

@@ -20,7 +20,9 @@ LEAST_PX, MOST_PX = 0.12, 1.0  # limits of the deviation of a point from its epi
 STEP_RAD = 1e-4  # of numeric slopes
 FIRST_PX = 8.0  # its upper limit at first, a third in each iteration
 FOCAL_SIGMA = 0.2  # of the logarithm of the focal length
-DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(3.0), 0.003
+ALIKE = 10.0  # corners that err like one: neighbours are blurred and lit alike
+DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(6.0), 0.003
+FOCAL_DIRECTION_RAD = math.radians(3.0)  # of the direction, where the focal length is sought
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,7 @@ def corrected_motion(
         most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
         votes = tukey_votes(off, BIWEIGHT * deviation)
-        weighted = slope * (votes / deviation**2)[:, None]
+        weighted = slope * (votes / (ALIKE * deviation**2))[:, None]
         information = weighted.T @ slope
         pull = -weighted.T @ off
         step = np.linalg.solve(information + np.diag(prior), pull - prior * change)
@@ -81,10 +83,11 @@ def corrected_motion(
         direction = first + change[3:] @ across
         direction = direction / np.linalg.norm(direction)
     # What the pictures alone say of the direction: the turn is eliminated, with its prior.
-    turned = information[:3, :3] + np.diag(prior[:3])
-    mixed = np.linalg.solve(turned, np.column_stack([information[:3, 3:], pull[:3]]))
-    of_direction = information[3:, 3:] - information[3:, :3] @ mixed[:, :2]
-    to = pull[3:] - information[3:, :3] @ mixed[:, 2]
+    told, pull = ALIKE * information, ALIKE * pull
+    turned = told[:3, :3] + np.diag(prior[:3])
+    mixed = np.linalg.solve(turned, np.column_stack([told[:3, 3:], pull[:3]]))
+    of_direction = told[3:, 3:] - told[3:, :3] @ mixed[:, :2]
+    to = pull[3:] - told[3:, :3] @ mixed[:, 2]
     by_pictures = change[3:] + np.linalg.lstsq(of_direction, to, rcond=1e-9)[0]
     return ViewPair(
         rotation, length * direction, change[:3], change[3:], across, of_direction, by_pictures,
@@ -153,7 +156,7 @@ def focal_change(
     length = float(np.linalg.norm(way))
     first = direction = way / length
     across, spread = tangents(first), _inverse(certainty)
-    sigma = math.hypot(DIRECTION_SIGMA_RAD, PLACE_SIGMA_M / length)
+    sigma = math.hypot(FOCAL_DIRECTION_RAD, PLACE_SIGMA_M / length)
     prior = np.diag(np.array([sigma, sigma, FOCAL_SIGMA]) ** -2.0)
     change = np.zeros(3)
     for iteration in range(ITERATIONS + 1):
