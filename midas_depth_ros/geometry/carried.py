@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from midas_depth_ros.geometry.anchors import SIGMA_AT, Unsure
+from midas_depth_ros.geometry.anchors import MAX_SIGMA, SIGMA_AT, Unsure, too_uncertain
 from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes, weighted_line
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.geometry.tracking import at_points
@@ -31,6 +31,7 @@ LEAST, MOST = 0.04, 0.3  # limits of their deviation from the line, as a share o
 # becomes uncertain by this share; in any frame by the second.
 ALIKE, CHANGE, CHANGE_ALWAYS = 0.03, 0.05, 0.005
 WITNESS_SHARE = 0.05  # by which a fit may be off besides that gives no metres
+REMEMBERED, MOST_SQUARES = 0.2, 9.0
 GATE = 3.0  # deviations beyond which the new fit is used alone
 PROBES = (0.25, 0.75)  # quantiles of d at which scales are compared
 
@@ -69,6 +70,7 @@ class CarriedScale:
     def reset(self) -> None:
         """Forget the past."""
         self._past: _Past | None = None
+        self._excess = 1.0
 
     def averaged(
         self, fit: ScaleShift | Unsure, d: np.ndarray, pose: np.ndarray, camera: Places
@@ -83,18 +85,28 @@ class CarriedScale:
         if own is None:
             return fit
         before = None if self._past is None else self._carried(self._past, d, pose, camera)
-        result = own if before is None else _mixed(before[0], own, before[1], d)
+        result = own
+        if before is not None:
+            result, squares = _mixed(before[0], own, before[1], d)
+            self._excess += REMEMBERED * (min(squares, MOST_SQUARES) - self._excess)
         unsure_way = math.inf
         if not isinstance(fit, Unsure):
             unsure_way = 0.0
         elif self._past is not None and before is not None and result is not own:
             # What no fit has been sure of is not made sure by repeating it.
             unsure_way = self._past.unsure_way + before[1]
-            if _uncertain_by(result, d) > MOST_UNSURE:
+            if math.sqrt(max(self._excess, 1.0)) * _uncertain_by(result, d) > MOST_UNSURE:
                 unsure_way = math.inf
         self._keep(result, d, pose, camera, unsure_way)
         if isinstance(fit, Unsure) and unsure_way > MOST_WAY:
             return Refusal(fit.reason, less_certain(result, WITNESS_SHARE))
+        factor = max(self._excess, 1.0)
+        if factor > 1:
+            ss, st, tt = result.covariance
+            result = dataclasses.replace(result, covariance=(factor * ss, factor * st, factor * tt))
+            sigma = _uncertain_by(result, d)
+            if sigma > MAX_SIGMA:
+                return Refusal(too_uncertain(sigma), result)
         return result
 
     def _keep(
@@ -195,7 +207,9 @@ def _transferred(
     return float(moved[0, 0]), float(moved[0, 1]), float(moved[1, 1])
 
 
-def _mixed(before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray) -> ScaleShift:
+def _mixed(
+    before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray
+) -> tuple[ScaleShift, float]:
     """The average of two scales of one frame, by their covariances."""
     probes = _probes(d)
     axes = np.stack([probes, np.ones(2)], axis=1)
@@ -206,8 +220,9 @@ def _mixed(before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray) -> 
     of_new = axes @ _matrix(fit.covariance) @ axes.T
     off = new - old
     together = of_old + of_new
-    if float(off @ np.linalg.solve(together, off)) > GATE**2 * 2:
-        return fit
+    squares = 0.5 * float(off @ np.linalg.solve(together, off))
+    if squares > GATE**2:
+        return fit, squares
     # What was fitted a moment ago has nearly the same errors: it is not as good as two fits.
     alike = of_new * (1 + ALIKE / max(moved, 1e-3))
     gain = of_old @ np.linalg.inv(of_old + alike)
@@ -215,10 +230,11 @@ def _mixed(before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray) -> 
     back = np.linalg.inv(axes)
     scale, shift = back @ mean
     if not scale > 0:
-        return fit
+        return fit, squares
     rest = np.eye(2) - gain
     spread = back @ (rest @ of_old @ rest.T + gain @ alike @ gain.T) @ back.T
     covariance = float(spread[0, 0]), float(spread[0, 1]), float(spread[1, 1])
     if not all(map(math.isfinite, (scale, shift, *covariance))):
-        return fit
-    return dataclasses.replace(fit, scale=float(scale), shift=float(shift), covariance=covariance)
+        return fit, squares
+    mixed = dataclasses.replace(fit, scale=float(scale), shift=float(shift), covariance=covariance)
+    return mixed, squares

@@ -25,6 +25,7 @@ from midas_depth_ros.geometry.recent_motion import SETTLE_S, RecentMotion
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.geometry.tracking import PointTracks, ReducedCamera, at_points
 from midas_depth_ros.geometry.two_views import (
+    DIRECTION_SIGMA_RAD,
     ViewPair,
     common_share,
     corrected_motion,
@@ -80,8 +81,14 @@ class _Slipped(Refusal):
 class ParallaxScale:
     """The scale of one camera by its motion, frame by frame."""
 
-    def __init__(self, options: OdometryOptions | None = None) -> None:
+    def __init__(
+        self,
+        options: OdometryOptions | None = None,
+        direction_sigma_rad: float = DIRECTION_SIGMA_RAD,
+    ) -> None:
+        """direction_sigma_rad: how far the camera may look beside its mount."""
         self.options = options or OdometryOptions()
+        self._direction_sigma_rad = direction_sigma_rad
         self.reset()
 
     def reset(self) -> None:
@@ -337,6 +344,7 @@ class ParallaxScale:
                 motion,
                 turn_sigma,
                 self._rays.focal_px,
+                self._direction_sigma_rad,
             ),
             there,
         )

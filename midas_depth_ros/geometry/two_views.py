@@ -18,11 +18,10 @@ from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_v
 ITERATIONS = 4
 LEAST_PX, MOST_PX = 0.12, 1.0  # limits of the deviation of a point from its epipolar line
 STEP_RAD = 1e-4  # of numeric slopes
+ALIKE = 10.0  # corners that err like one: neighbours are blurred and lit alike
 FIRST_PX = 8.0  # its upper limit at first, a third in each iteration
 FOCAL_SIGMA = 0.2  # of the logarithm of the focal length
-ALIKE = 10.0  # corners that err like one: neighbours are blurred and lit alike
-DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(6.0), 0.003
-FOCAL_DIRECTION_RAD = math.radians(3.0)  # of the direction, where the focal length is sought
+DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(3.0), 0.003
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +51,19 @@ class ViewPair:
 
 def corrected_motion(
     there: np.ndarray, here: np.ndarray, certainty: np.ndarray, motion: np.ndarray,
-    turn_sigma_rad: float, focal_px: float,
+    turn_sigma_rad: float, focal_px: float, direction_sigma_rad: float = DIRECTION_SIGMA_RAD,
 ) -> ViewPair:  # fmt: skip
     """Return the motion that fits the pictures, near the one given.
 
     there, here: (n, 3) rays (x', y', 1) of the same points. certainty: (n, 3), as of
     `PointTracks`. motion: (4, 4), x here = motion @ x
-    there, with a way of more than 0 m. Least squares of the distances from epipolar lines
+    there, with a way of more than 0 m. direction_sigma_rad: how far its direction may be off. Least squares of the distances from epipolar lines
     (Sampson), with Tukey's weights.
     """
     rotation, way = motion[:3, :3].copy(), motion[:3, 3]
     length = float(np.linalg.norm(way))
     direction = first = way / length
-    direction_sigma = math.hypot(DIRECTION_SIGMA_RAD, PLACE_SIGMA_M / length)
+    direction_sigma = math.hypot(direction_sigma_rad, PLACE_SIGMA_M / length)
     across = tangents(first)
     prior = np.array([turn_sigma_rad] * 3 + [direction_sigma] * 2) ** -2.0
     change = np.zeros(5)
@@ -156,7 +155,7 @@ def focal_change(
     length = float(np.linalg.norm(way))
     first = direction = way / length
     across, spread = tangents(first), _inverse(certainty)
-    sigma = math.hypot(FOCAL_DIRECTION_RAD, PLACE_SIGMA_M / length)
+    sigma = math.hypot(DIRECTION_SIGMA_RAD, PLACE_SIGMA_M / length)
     prior = np.diag(np.array([sigma, sigma, FOCAL_SIGMA]) ** -2.0)
     change = np.zeros(3)
     for iteration in range(ITERATIONS + 1):
