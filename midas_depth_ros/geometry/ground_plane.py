@@ -62,6 +62,7 @@ BEYOND, MAX_BEYOND, MAX_BEYOND_ABOVE = 0.08, 0.05, 0.25
 MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.08, 0.04
 LEAST_OF_WITNESS = 0.05  # share by which a floor that is refused for its unevenness may be off
 UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
+FARTHEST = 0.05  # share of the picture that may be farther than what counts as farthest in view
 # What is off by more than the tolerance does not count as floor: a normal distribution with this
 # residual, in tolerances, was by so much wider before.
 CUT_OFF = ((0.0, 0.4, 0.45, 0.5, 0.52, 0.54), (1.0, 1.07, 1.16, 1.38, 1.55, 1.86))
@@ -176,13 +177,21 @@ def uncertainty(cells: GroundCells, line: GroundLine) -> float:
     variances = float((level * spread_level).sum()), float((slope * spread_slope).sum())
     covariance = float((level * spread_slope).sum())
     nearest = min(1 / cells.largest, UNCERTAIN_AT_M[-1])
+    farthest = 1 / max(_farthest(cells, line), 1 / UNCERTAIN_AT_M[-1])
     worst = 0.0
     for metres in UNCERTAIN_AT_M:
-        arm = 1 / metres - middle
+        if metres < nearest:
+            continue
+        at = max(min(metres, farthest), nearest)
+        arm = 1 / at - middle
         variance = variances[0] + 2 * arm * covariance + arm * arm * variances[1]
-        if metres >= nearest:
-            worst = max(worst, math.sqrt(max(variance, 0.0)) * metres)
+        worst = max(worst, math.sqrt(max(variance, 0.0)) * at)
     return worst * _smooth_residual(line)
+
+
+def _farthest(cells: GroundCells, line: GroundLine) -> float:
+    """1/Z of what is farthest in view, by the line."""
+    return float(np.quantile(line.inverse_depth[cells.known], FARTHEST))
 
 
 def _correlated(values: np.ndarray) -> np.ndarray:

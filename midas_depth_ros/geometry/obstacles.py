@@ -13,6 +13,7 @@ import math
 import cv2
 import numpy as np
 
+from midas_depth_ros.geometry.contact import range_factors
 from midas_depth_ros.geometry.fitting import Grid, checked, robust_deviation, without_specks
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions, SigmaOptions
@@ -122,8 +123,30 @@ def find_obstacles(
     raised &= ~somewhere
     raised, drop = (without_specks(mask, options.min_pixels) for mask in (raised, drop))
     mask = raised | drop
+    _stand(points, height, inverse, ground, grid, mount, raised, floor)
     nearest = nearest_in_corridor(mask, points, options)
     return Obstacles(mask, drop, candidates & ~mask, floor, height, points, nearest)
+
+
+def _stand(
+    points: np.ndarray,
+    height: np.ndarray,
+    inverse: np.ndarray,
+    ground: np.ndarray,
+    grid: Grid,
+    mount: CameraMount,
+    raised: np.ndarray,
+    floor: np.ndarray,
+) -> None:
+    """Move what stands on the floor to its foot, in place."""
+    across, down, forward = mount.body_axes()[0].astype(np.float32)
+    ahead = across * grid[0] + (down * grid[1] + forward)
+    factors = range_factors(inverse, ground, ahead, raised, floor)
+    lens = np.array([0, 0, mount.height_m], np.float32)
+    pixels = np.flatnonzero(raised)
+    flat = points.reshape(-1, 3)
+    flat[pixels] = moved = (flat[pixels] - lens) * factors[:, None] + lens
+    height.ravel()[pixels] = moved[:, 2]
 
 
 def _smoothed(
