@@ -23,14 +23,17 @@ MIN_POINTS = 60
 MIN_CARRIED = 0.25  # of them that must be in view
 REFITS = 4
 FAR_SHARE = 0.15  # of the median 1/Z: what is farther is no more exact than that
-INDEPENDENT = 6.0
-MOST_UNSURE, MOST_WAY = 0.14, 0.15
+INDEPENDENT = 6.0  # as many count: from elsewhere, neighbours are seen otherwise together
 MIN_AGREE = 0.3  # of the points
+# A fit that is too uncertain by itself counts together with a carried one: so uncertain at most
+# (share of 1/Z), and so far at most (in distances) from the last that was sure by itself.
+MOST_UNSURE, MOST_WAY = 0.14, 0.15
 LEAST, MOST = 0.04, 0.3  # limits of their deviation from the line, as a share of 1/Z
 # Errors of fits are alike over this way, in shares of the distance; over it, the carried scale
 # becomes uncertain by this share; in any frame by the second.
-ALIKE, CHANGE, CHANGE_ALWAYS = 0.03, 0.05, 0.005
+ALIKE, CHANGE, CHANGE_ALWAYS = 0.015, 0.05, 0.005
 WITNESS_SHARE = 0.05  # by which a fit may be off besides that gives no metres
+# By how much more fits differ than they claim: share of the newest, and what one counts at most.
 REMEMBERED, MOST_SQUARES = 0.2, 9.0
 GATE = 3.0  # deviations beyond which the new fit is used alone
 PROBES = (0.25, 0.75)  # quantiles of d at which scales are compared
@@ -100,14 +103,16 @@ class CarriedScale:
         self._keep(result, d, pose, camera, unsure_way)
         if isinstance(fit, Unsure) and unsure_way > MOST_WAY:
             return Refusal(fit.reason, less_certain(result, WITNESS_SHARE))
-        factor = max(self._excess, 1.0)
-        if factor > 1:
-            ss, st, tt = result.covariance
-            result = dataclasses.replace(result, covariance=(factor * ss, factor * st, factor * tt))
-            sigma = _uncertain_by(result, d)
-            if sigma > MAX_SIGMA:
-                return Refusal(too_uncertain(sigma), result)
-        return result
+        return self._judged(result, d)
+
+    def _judged(self, scale: ScaleShift, d: np.ndarray) -> ScaleShift | Refusal:
+        """The scale, less certain where fits differ by more than they claim."""
+        if self._excess <= 1:
+            return scale
+        ss, st, tt = (self._excess * each for each in scale.covariance)
+        scale = dataclasses.replace(scale, covariance=(ss, st, tt))
+        sigma = _uncertain_by(scale, d)
+        return scale if sigma <= MAX_SIGMA else Refusal(too_uncertain(sigma), scale)
 
     def _keep(
         self, scale: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: Places, unsure_way: float
