@@ -70,5 +70,6 @@ def test_fits_that_differ_by_more_than_they_claim_are_less_certain():
         factor = 1.1 if number % 2 else 0.9
         last = steady.averaged(fit(0.04), D, pose(STEP_M * number), CAMERA)
         beside = jumping.averaged(fit(0.04, factor), D, pose(STEP_M * number), CAMERA)
-    assert isinstance(last, ScaleShift) and isinstance(beside, ScaleShift)
+    assert isinstance(last, ScaleShift)
+    assert isinstance(beside, ScaleShift)
     assert beside.covariance[0] > 1.5 * last.covariance[0]
