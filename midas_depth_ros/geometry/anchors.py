@@ -19,7 +19,6 @@ from midas_depth_ros.options.metric import ScaleOptions
 MIN_ANCHORS = 12
 MIN_SHARE = 0.5  # of the weight that must agree with one line,
 MIN_WITNESS_SHARE = 0.35  # and for a witness: what two movers or two floors share has none
-MOST_BEYOND = 4.0  # by which its variance grows where the picture is beyond the corners, at most
 PAIRS = 160  # hypotheses
 # By which share of 1/Z a network is off: at first, and limits of what is found.
 NETWORK, NETWORK_LEAST, NETWORK_MOST = 0.12, 0.06, 0.25
@@ -39,8 +38,12 @@ FAR_SHARE_OF_PICTURE = 0.02
 PARTS, MOST_EMPHASIS = 8, 5.0
 MIN_COVERED = 0.2  # of the picture must have a d between those of anchors
 # Beyond the d of anchors a network may bend: as often its error as it is farther than they spread.
-BEND = 2.0
+BEND = 1.0
 IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
+
+
+class Unsure(Refusal):
+    """A fit that is right within its covariance, but too uncertain to give metres by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +223,9 @@ def _judged(
     bent = BEND * _network(anchors, scale, shift, network, level) * outside * inverse
     spread_there = np.sqrt(of_middle + (picture - centre) ** 2 * of_scale + bent**2)
     sigma = float(np.quantile(spread_there / inverse, SIGMA_AT))
+    # What is uncertain beyond the anchors is so as by another slope.
+    most = slice(len(picture) // 20, len(picture) - len(picture) // 20)
+    of_scale += _slope_beyond(bent[most], picture[most] - centre, high - low)
     covariance = (of_scale, -centre * of_scale, of_middle + centre * centre * of_scale)
     error = anchors.inverse - scale * anchors.d - shift
     residual = float(np.sqrt(weight @ error**2 / weight.sum()))
@@ -230,33 +236,28 @@ def _judged(
         scale, shift, 'odometry', share, residual, int(near.sum()), covariance=covariance,
         curve=curve,
     )  # fmt: skip
-    reason = ''
     if share < MIN_SHARE:
-        reason = _too_few(near, share)
-    elif covered < MIN_COVERED:
+        return Refusal(_too_few(near, share), fit)
+    if covered < MIN_COVERED:
         reason = (
             f'the corners are only like {covered:.0%} of the picture in relative inverse depth, '
             f'{MIN_COVERED:.0%} are needed: the rest has no texture'
         )
-    elif sigma > MAX_SIGMA:
-        reason = (
-            f'the scale by the corners is off by {sigma:.0%} (1 sigma): {MAX_SIGMA:.0%} are allowed'
-        )
-    if not reason:
-        return fit
-    return Refusal(reason, _witness(fit, spread_there, bent))
+        return Unsure(reason, fit)
+    return Unsure(too_uncertain(sigma), fit) if sigma > MAX_SIGMA else fit
 
 
-def _witness(fit: ScaleShift, spread: np.ndarray, bent: np.ndarray) -> ScaleShift:
-    """A refused fit, as uncertain as it is in the nearer half of the picture, within limits.
+def too_uncertain(sigma: float) -> str:
+    """Return why a scale is refused that is off by such a share (1 sigma)."""
+    return f'the scale by the corners is off by {sigma:.0%} (1 sigma): {MAX_SIGMA:.0%} are allowed'
 
-    spread, bent: the deviations of 1/Z in ascending d, and what of them is by being beyond corners.
-    """
-    near = len(spread) // 2
-    inside = np.maximum(spread[near:] ** 2 - bent[near:] ** 2, 1e-12)
-    factor = min(float(np.median(spread[near:] ** 2 / inside)), MOST_BEYOND)
-    of_scale, of_both, of_shift = (factor * each for each in fit.covariance)
-    return dataclasses.replace(fit, covariance=(of_scale, of_both, of_shift))
+
+def _slope_beyond(bent: np.ndarray, aside: np.ndarray, spread: float) -> float:
+    """The variance of a slope that deviates by as much as `bent` (n,) beyond the anchors."""
+    beyond = bent > 0
+    if not beyond.any():
+        return 0.0
+    return float(np.max((bent[beyond] / np.maximum(np.abs(aside[beyond]), 0.25 * spread)) ** 2))
 
 
 def _too_few(near: np.ndarray, share: float) -> str:

@@ -13,8 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
+from midas_depth_ros.geometry.anchors import MAX_SIGMA, SIGMA_AT, Unsure, too_uncertain
 from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes, weighted_line
-from midas_depth_ros.geometry.scale import ScaleShift
+from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.geometry.tracking import at_points
 
 COLUMNS, ROWS = 24, 18  # of points that are carried
@@ -22,11 +23,18 @@ MIN_POINTS = 60
 MIN_CARRIED = 0.25  # of them that must be in view
 REFITS = 4
 FAR_SHARE = 0.15  # of the median 1/Z: what is farther is no more exact than that
+INDEPENDENT = 6.0  # as many count: from elsewhere, neighbours are seen otherwise together
 MIN_AGREE = 0.3  # of the points
+# A fit that is too uncertain by itself counts together with a carried one: so uncertain at most
+# (share of 1/Z), and so far at most (in distances) from the last that was sure by itself.
+MOST_UNSURE, MOST_WAY = 0.14, 0.15
 LEAST, MOST = 0.04, 0.3  # limits of their deviation from the line, as a share of 1/Z
 # Errors of fits are alike over this way, in shares of the distance; over it, the carried scale
 # becomes uncertain by this share; in any frame by the second.
-ALIKE, CHANGE, CHANGE_ALWAYS = 0.03, 0.05, 0.005
+ALIKE, CHANGE, CHANGE_ALWAYS = 0.015, 0.05, 0.005
+WITNESS_SHARE = 0.05  # by which a fit may be off besides that gives no metres
+# By how much more fits differ than they claim: share of the newest, and what one counts at most.
+REMEMBERED, MOST_SQUARES = 0.2, 9.0
 GATE = 3.0  # deviations beyond which the new fit is used alone
 PROBES = (0.25, 0.75)  # quantiles of d at which scales are compared
 
@@ -45,11 +53,15 @@ class Places(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class _Past:
-    """Points (n, 3) in the fixed frame, their scale, and where the camera was (4, 4)."""
+    """Points (n, 3) in the fixed frame, their scale, and where the camera was (4, 4).
+
+    unsure_way: how far it was, in distances, from the last fit that was sure; inf = none was.
+    """
 
     points: np.ndarray
     scale: ScaleShift
     pose: np.ndarray
+    unsure_way: float
 
 
 class CarriedScale:
@@ -61,26 +73,55 @@ class CarriedScale:
     def reset(self) -> None:
         """Forget the past."""
         self._past: _Past | None = None
+        self._excess = 1.0
 
     def averaged(
-        self, fit: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: Places
-    ) -> ScaleShift:
+        self, fit: ScaleShift | Unsure, d: np.ndarray, pose: np.ndarray, camera: Places
+    ) -> ScaleShift | Refusal:
         """Return the average of this frame's fit and what was fitted before, and keep it.
 
         d: (h, w) relative inverse depth. pose: (4, 4), of the camera in a fixed frame. camera:
-        `at` and `project`, in shares of the picture.
+        `at` and `project`, in shares of the picture. A fit that is too uncertain by itself is
+        refused unless it is certain enough together with what was carried.
         """
+        own = fit.witness if isinstance(fit, Unsure) else fit
+        if own is None:
+            return fit
         before = None if self._past is None else self._carried(self._past, d, pose, camera)
-        result = fit if before is None else _mixed(before[0], fit, before[1], d)
-        self._keep(result, d, pose, camera)
-        return result
+        result = own
+        if before is not None:
+            result, squares = _mixed(before[0], own, before[1], d)
+            self._excess += REMEMBERED * (min(squares, MOST_SQUARES) - self._excess)
+        unsure_way = math.inf
+        if not isinstance(fit, Unsure):
+            unsure_way = 0.0
+        elif self._past is not None and before is not None and result is not own:
+            # What no fit has been sure of is not made sure by repeating it.
+            unsure_way = self._past.unsure_way + before[1]
+            if math.sqrt(max(self._excess, 1.0)) * _uncertain_by(result, d) > MOST_UNSURE:
+                unsure_way = math.inf
+        self._keep(result, d, pose, camera, unsure_way)
+        if isinstance(fit, Unsure) and unsure_way > MOST_WAY:
+            return Refusal(fit.reason, less_certain(result, WITNESS_SHARE))
+        return self._judged(result, d)
 
-    def _keep(self, scale: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: Places) -> None:
+    def _judged(self, scale: ScaleShift, d: np.ndarray) -> ScaleShift | Refusal:
+        """The scale, less certain where fits differ by more than they claim."""
+        if self._excess <= 1:
+            return scale
+        ss, st, tt = (self._excess * each for each in scale.covariance)
+        scale = dataclasses.replace(scale, covariance=(ss, st, tt))
+        sigma = _uncertain_by(scale, d)
+        return scale if sigma <= MAX_SIGMA else Refusal(too_uncertain(sigma), scale)
+
+    def _keep(
+        self, scale: ScaleShift, d: np.ndarray, pose: np.ndarray, camera: Places, unsure_way: float
+    ) -> None:
         shares, rays = camera.grid(COLUMNS, ROWS)
         inverse = scale.inverse_depth(_at(d, shares))
         good = np.isfinite(inverse) & (inverse > 0.02)
         points = rays[good] / inverse[good, None].astype(np.float64)
-        self._past = _Past(points @ pose[:3, :3].T + pose[:3, 3], scale, pose)
+        self._past = _Past(points @ pose[:3, :3].T + pose[:3, 3], scale, pose, unsure_way)
 
     def _carried(
         self, past: _Past, d: np.ndarray, pose: np.ndarray, camera: Places
@@ -97,11 +138,13 @@ class CarriedScale:
         if line is None:
             return None
         moved = float(np.linalg.norm(pose[:3, 3] - past.pose[:3, 3]) * np.median(inverse))
-        covariance = _transferred(past.scale, line, d)
-        if covariance is None:
+        old = _transferred(past.scale, (line[0], line[1]), d)
+        if old is None:
             return None
+        of_line = line[2][0, 0], line[2][0, 1], line[2][1, 1]
+        ss, st, tt = (before + float(more) for before, more in zip(old, of_line, strict=True))
         return dataclasses.replace(
-            past.scale, scale=line[0], shift=line[1], covariance=covariance
+            past.scale, scale=line[0], shift=line[1], covariance=(ss, st, tt)
         ), moved
 
 
@@ -109,8 +152,8 @@ def _at(d: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return at_points(d, shares * np.array([d.shape[1], d.shape[0]]) - 0.5)
 
 
-def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float] | None:
-    """A robust line of 1/Z on d, by shares of 1/Z."""
+def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float, np.ndarray] | None:
+    """A robust line of 1/Z on d, by shares of 1/Z, and its covariance (2, 2)."""
     least = FAR_SHARE * float(np.median(inverse))
     votes, fitted = np.ones(len(value)), np.full(len(value), 1.0)
     for _ in range(REFITS):
@@ -121,15 +164,32 @@ def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float] | None:
         # Shares of the fitted 1/Z: shares of the given one would favour what seems far by chance.
         fitted = np.maximum(scale * value + shift, least)
         off = np.abs(scale * value + shift - inverse) / fitted
-        votes = tukey_votes(off, BIWEIGHT * min(max(robust_deviation(off), LEAST), MOST))
+        deviation = min(max(robust_deviation(off), LEAST), MOST)
+        votes = tukey_votes(off, BIWEIGHT * deviation)
         if votes.sum() < MIN_AGREE * len(votes):
             return None
-    return scale, shift
+    # As many points count as there are things that a network sees otherwise from elsewhere.
+    weight = votes / (deviation * fitted) ** 2 * (INDEPENDENT / votes.sum())
+    sums = float(weight.sum()), float(weight @ value), float(weight @ (value * value))
+    return scale, shift, np.linalg.inv(np.array([[sums[2], sums[1]], [sums[1], sums[0]]]))
 
 
 def _probes(d: np.ndarray) -> np.ndarray:
     some = d[::5, ::5]
     return np.quantile(some[np.isfinite(some)], PROBES)
+
+
+def _uncertain_by(scale: ScaleShift, d: np.ndarray) -> float:
+    """By which share of 1/Z a scale is uncertain in `SIGMA_AT` of the picture."""
+    some = d[::8, ::8]
+    some = some[np.isfinite(some)]
+    inverse = scale.scale * some + scale.shift
+    inverse = np.maximum(inverse, FAR_SHARE * float(np.median(inverse)))
+    of_scale, of_both, of_shift = scale.covariance
+    variance = (of_scale * some + 2 * of_both) * some + of_shift
+    return float(
+        np.quantile(np.sqrt(np.maximum(variance, 0)) / np.maximum(inverse, 1e-6), SIGMA_AT)
+    )
 
 
 def _matrix(covariance: tuple[float, float, float]) -> np.ndarray:
@@ -152,7 +212,9 @@ def _transferred(
     return float(moved[0, 0]), float(moved[0, 1]), float(moved[1, 1])
 
 
-def _mixed(before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray) -> ScaleShift:
+def _mixed(
+    before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray
+) -> tuple[ScaleShift, float]:
     """The average of two scales of one frame, by their covariances."""
     probes = _probes(d)
     axes = np.stack([probes, np.ones(2)], axis=1)
@@ -163,8 +225,9 @@ def _mixed(before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray) -> 
     of_new = axes @ _matrix(fit.covariance) @ axes.T
     off = new - old
     together = of_old + of_new
-    if float(off @ np.linalg.solve(together, off)) > GATE**2 * 2:
-        return fit
+    squares = 0.5 * float(off @ np.linalg.solve(together, off))
+    if squares > GATE**2:
+        return fit, squares
     # What was fitted a moment ago has nearly the same errors: it is not as good as two fits.
     alike = of_new * (1 + ALIKE / max(moved, 1e-3))
     gain = of_old @ np.linalg.inv(of_old + alike)
@@ -172,10 +235,11 @@ def _mixed(before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray) -> 
     back = np.linalg.inv(axes)
     scale, shift = back @ mean
     if not scale > 0:
-        return fit
+        return fit, squares
     rest = np.eye(2) - gain
-    spread = back @ (rest @ of_old @ rest.T + gain @ of_new @ gain.T) @ back.T
+    spread = back @ (rest @ of_old @ rest.T + gain @ alike @ gain.T) @ back.T
     covariance = float(spread[0, 0]), float(spread[0, 1]), float(spread[1, 1])
     if not all(map(math.isfinite, (scale, shift, *covariance))):
-        return fit
-    return dataclasses.replace(fit, scale=float(scale), shift=float(shift), covariance=covariance)
+        return fit, squares
+    mixed = dataclasses.replace(fit, scale=float(scale), shift=float(shift), covariance=covariance)
+    return mixed, squares

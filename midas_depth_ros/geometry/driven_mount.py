@@ -26,6 +26,7 @@ from midas_depth_ros.options.metric import OdometryOptions
 TRIED_RAD = (0.15, -0.2, 0.5, 0.85)
 TRIED_M = 0.25
 SETTLED_RAD = 0.06
+UNKNOWN_SIGMA_RAD = math.radians(9.0)  # of the direction of a camera whose mount is sought
 ENOUGH_M, ENOUGH_RAD = 0.5, math.radians(0.4)  # way and certainty after which it is known
 DRIVES_M = 0.03  # moved by more than this: the robot does not stand
 LEAST_FLOORS = 5  # frames with a floor in view whose height is believed
@@ -79,7 +80,7 @@ class DrivenMount:
 
     def __init__(self, pitch_rad: float = math.nan, options: OdometryOptions | None = None) -> None:
         """pitch_rad: what the camera's pitch is thought to be; NaN = unknown."""
-        self._parallax = ParallaxScale(options)
+        self._parallax = ParallaxScale(options, UNKNOWN_SIGMA_RAD)
         known = () if math.isnan(pitch_rad) else (pitch_rad,)
         self._untried = [*known, *TRIED_RAD]
         self.assumed_pitch_rad = self._untried.pop(0)

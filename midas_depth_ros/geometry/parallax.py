@@ -14,7 +14,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.anchors import Anchors, fit_anchors
+from midas_depth_ros.geometry.anchors import Anchors, Unsure, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.carried import CarriedScale
 from midas_depth_ros.geometry.heading import (
@@ -26,6 +26,7 @@ from midas_depth_ros.geometry.recent_motion import SETTLE_S, RecentMotion
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.geometry.tracking import PointTracks, ReducedCamera, at_points
 from midas_depth_ros.geometry.two_views import (
+    DIRECTION_SIGMA_RAD,
     ViewPair,
     common_share,
     corrected_motion,
@@ -80,8 +81,14 @@ class _Slipped(Refusal):
 class ParallaxScale:
     """The scale of one camera by its motion, frame by frame."""
 
-    def __init__(self, options: OdometryOptions | None = None) -> None:
+    def __init__(
+        self,
+        options: OdometryOptions | None = None,
+        direction_sigma_rad: float = DIRECTION_SIGMA_RAD,
+    ) -> None:
+        """direction_sigma_rad: how far the camera may look beside its mount."""
         self.options = options or OdometryOptions()
+        self._direction_sigma_rad = direction_sigma_rad
         self.reset()
 
     def reset(self) -> None:
@@ -272,7 +279,7 @@ class ParallaxScale:
             return _Slipped(slipped)
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
         fit = self._fitted(inverse, sigma, d, way, slip, shape)
-        if isinstance(fit, Refusal):
+        if isinstance(fit, Refusal) and not isinstance(fit, Unsure):
             return fit
         return self._carried.averaged(fit, d, here.pose, self._rays)
 
@@ -342,6 +349,7 @@ class ParallaxScale:
                 motion,
                 turn_sigma,
                 self._rays.focal_px,
+                self._direction_sigma_rad,
             ),
             there,
         )
@@ -408,6 +416,8 @@ class ParallaxScale:
                 f'on {way:.2f} m, {MIN_SEEN} are needed',
                 _doubtful(fit if isinstance(fit, ScaleShift) else fit.witness, slip),
             )
+        if isinstance(fit, Unsure) and fit.witness is not None:
+            return Unsure(fit.reason, less_certain(fit.witness, slip))
         if isinstance(fit, Refusal):
             return Refusal(fit.reason, _doubtful(fit.witness, slip))
         self._values['residual'] = f'{fit.residual:.3f} 1/m'

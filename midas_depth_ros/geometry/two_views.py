@@ -19,6 +19,7 @@ from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_v
 ITERATIONS = 4
 LEAST_PX, MOST_PX = 0.12, 1.0  # limits of the deviation of a point from its epipolar line
 STEP_RAD = 1e-4  # of numeric slopes
+ALIKE = 10.0  # corners that err like one: neighbours are blurred and lit alike
 FIRST_PX = 8.0  # its upper limit at first, a third in each iteration
 FOCAL_SIGMA = 0.2  # of the logarithm of the focal length
 DIRECTION_SIGMA_RAD, PLACE_SIGMA_M = math.radians(3.0), 0.003
@@ -51,19 +52,19 @@ class ViewPair:
 
 def corrected_motion(
     there: np.ndarray, here: np.ndarray, certainty: np.ndarray, motion: np.ndarray,
-    turn_sigma_rad: float, focal_px: float,
+    turn_sigma_rad: float, focal_px: float, direction_sigma_rad: float = DIRECTION_SIGMA_RAD,
 ) -> ViewPair:  # fmt: skip
     """Return the motion that fits the pictures, near the one given.
 
     there, here: (n, 3) rays (x', y', 1) of the same points. certainty: (n, 3), as of
-    `PointTracks`. motion: (4, 4), x here = motion @ x
-    there, with a way of more than 0 m. Least squares of the distances from epipolar lines
-    (Sampson), with Tukey's weights.
+    `PointTracks`. motion: (4, 4), x here = motion @ x there, with a way of more than 0 m.
+    direction_sigma_rad: how far its direction may be off. Least squares of the distances from
+    epipolar lines (Sampson), with Tukey's weights.
     """
     rotation, way = motion[:3, :3].copy(), motion[:3, 3]
     length = float(np.linalg.norm(way))
     direction = first = way / length
-    direction_sigma = math.hypot(DIRECTION_SIGMA_RAD, PLACE_SIGMA_M / length)
+    direction_sigma = math.hypot(direction_sigma_rad, PLACE_SIGMA_M / length)
     across = tangents(first)
     prior = np.array([turn_sigma_rad] * 3 + [direction_sigma] * 2) ** -2.0
     change = np.zeros(5)
@@ -74,7 +75,7 @@ def corrected_motion(
         most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
         votes = tukey_votes(off, BIWEIGHT * deviation)
-        weighted = slope * (votes / deviation**2)
+        weighted = slope * (votes / (ALIKE * deviation**2))
         information = weighted @ slope.T
         pull = -weighted @ off
         step = np.linalg.solve(information + np.diag(prior), pull - prior * change)
@@ -83,10 +84,11 @@ def corrected_motion(
         direction = first + change[3:] @ across
         direction = direction / np.linalg.norm(direction)
     # What the pictures alone say of the direction: the turn is eliminated, with its prior.
-    turned = information[:3, :3] + np.diag(prior[:3])
-    mixed = np.linalg.solve(turned, np.column_stack([information[:3, 3:], pull[:3]]))
-    of_direction = information[3:, 3:] - information[3:, :3] @ mixed[:, :2]
-    to = pull[3:] - information[3:, :3] @ mixed[:, 2]
+    told, pull = ALIKE * information, ALIKE * pull
+    turned = told[:3, :3] + np.diag(prior[:3])
+    mixed = np.linalg.solve(turned, np.column_stack([told[:3, 3:], pull[:3]]))
+    of_direction = told[3:, 3:] - told[3:, :3] @ mixed[:, :2]
+    to = pull[3:] - told[3:, :3] @ mixed[:, 2]
     by_pictures = change[3:] + np.linalg.lstsq(of_direction, to, rcond=1e-9)[0]
     return ViewPair(
         rotation, length * direction, change[:3], change[3:], across, of_direction, by_pictures,

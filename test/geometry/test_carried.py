@@ -1,0 +1,75 @@
+"""A scale carried along the way: what it makes of fits that are too uncertain by themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from midas_depth_ros.geometry import CameraModel, Refusal, ScaleShift
+from midas_depth_ros.geometry.anchors import Unsure
+from midas_depth_ros.geometry.carried import MOST_WAY, CarriedScale
+from midas_depth_ros.geometry.tracking import ReducedCamera
+
+SCALE, SHIFT = 0.5, 0.1
+STEP_M = 0.02
+CAMERA = ReducedCamera(CameraModel.from_field_of_view(320, 240, 1.2))
+# A floor: 1/Z depends on the row alone, so that a way to the side changes nothing.
+INVERSE = np.repeat(np.linspace(0.3, 1.2, 96, dtype=np.float32)[:, None], 128, axis=1)
+D = (INVERSE - SHIFT) / SCALE
+
+
+def fit(sigma: float, factor: float = 1.0) -> ScaleShift:
+    """The right scale by a factor; sigma: of it, as a share."""
+    scale, shift = factor * SCALE, factor * SHIFT
+    covariance = (sigma * scale) ** 2, sigma**2 * scale * shift, (sigma * shift) ** 2
+    covariance = covariance[0] + 1e-8, covariance[1], covariance[2] + 1e-8
+    return ScaleShift(scale, shift, 'odometry', covariance=covariance)
+
+
+def unsure(sigma: float, factor: float = 1.0) -> Unsure:
+    return Unsure('too uncertain', fit(sigma, factor))
+
+
+def pose(way_m: float) -> np.ndarray:
+    place = np.eye(4)
+    place[0, 3] = way_m
+    return place
+
+
+def test_what_is_never_sure_is_not_made_sure_by_repeating_it():
+    carried = CarriedScale()
+    for number in range(60):
+        answer = carried.averaged(unsure(0.25), D, pose(STEP_M * number), CAMERA)
+        assert isinstance(answer, Refusal), number
+
+
+def test_an_uncertain_fit_counts_beside_a_carried_one():
+    carried = CarriedScale()
+    assert isinstance(carried.averaged(fit(0.05), D, pose(0), CAMERA), ScaleShift)
+    answer = carried.averaged(unsure(0.3, 1.2), D, pose(STEP_M), CAMERA)
+    assert isinstance(answer, ScaleShift)
+    assert answer.scale == pytest.approx(SCALE, rel=0.05)
+    assert 0.05 < np.sqrt(answer.covariance[0]) / answer.scale < 0.14
+
+
+def test_but_not_far_from_the_last_that_was_sure():
+    carried = CarriedScale()
+    carried.averaged(fit(0.02), D, pose(0), CAMERA)
+    far_m = 2 * MOST_WAY / float(np.median(INVERSE))
+    answers = [
+        carried.averaged(unsure(0.25), D, pose(way_m), CAMERA)
+        for way_m in np.arange(STEP_M, far_m, STEP_M)
+    ]
+    assert isinstance(answers[0], ScaleShift)
+    assert isinstance(answers[-1], Refusal)
+
+
+def test_fits_that_differ_by_more_than_they_claim_are_less_certain():
+    steady, jumping = CarriedScale(), CarriedScale()
+    for number in range(20):
+        factor = 1.1 if number % 2 else 0.9
+        last = steady.averaged(fit(0.04), D, pose(STEP_M * number), CAMERA)
+        beside = jumping.averaged(fit(0.04, factor), D, pose(STEP_M * number), CAMERA)
+    assert isinstance(last, ScaleShift)
+    assert isinstance(beside, ScaleShift)
+    assert beside.covariance[0] > 1.5 * last.covariance[0]
