@@ -62,6 +62,7 @@ setup(
             'dashboard = midas_depth_ros.start:dashboard',
             'depth_node = midas_depth_ros.start:depth_node',
             'image_stream = midas_depth_ros.start:image_stream',
+            'obstacle_distance_node = midas_depth_ros.start:obstacle_distance_node',
             'synthetic_camera = midas_depth_ros.start:synthetic_camera',
             'midas_depth = midas_depth_ros.start:midas_depth',
         ],

@@ -1,14 +1,15 @@
 """Collisions and distance with avoidance in many worlds, without it, and with perfect perception.
 
 Every row drives worlds made from seeds, in one process or over DDS. The same worlds are driven
-without avoidance ("blind"), and with exact scans of all that is in view.
+without avoidance ("blind"), and with exact scans of all that is in view. Robots drive `--parallel`
+at a time, five worlds a command; over DDS each in processes and a ROS domain of its own.
 
     python -m benchmarks.driving --write docs/driving.md     # exact and a model's depth
     python -m benchmarks.driving --table scale --write docs/driving.md     # floor, odometry, auto
     python -m benchmarks.driving --table ground --write docs/driving.md    # ramps, steps, edges
-    python -m benchmarks.driving --table over_dds --write docs/driving.md  # real nodes, real time
+    python -m benchmarks.driving --table over_dds --keep FOLDER --write docs/driving.md  # DDS
 
-Over DDS `--parallel` robots drive at a time, each in processes and a ROS domain of its own.
+With `--keep` a run that was stopped goes on where it ended.
 """
 
 from __future__ import annotations
@@ -16,20 +17,14 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import json
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
+from benchmarks.parts import Runner, parts_of
 from benchmarks.performance_page import write_block
-from midas_depth_ros.cli.drive import carry_out
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.in_process import (
     LoopOptions,
@@ -39,6 +34,7 @@ from midas_depth_ros.lab.drive.in_process import (
     drive,
 )
 from midas_depth_ros.lab.drive.rig import DrivePlan
+from midas_depth_ros.lab.stopping import run_command
 from midas_depth_ros.sim import WORLDS
 
 HEADER = (
@@ -53,53 +49,62 @@ HEADER_SCALE = (
 SLIP, BIAS = 0.2, 0.05
 
 
-def plans(worlds: int) -> list[DrivePlan]:
+Plans = dict[str, DrivePlan]  # by name of the row
+
+
+def plans(worlds: int) -> Plans:
     """Return the plans for one process: at the node's rate, and with exact depth at twice that."""
     exact = DrivePlan(worlds=worlds, seconds=20.0)
     model = dataclasses.replace(exact, depth='model', model='embedded')
     fast = dataclasses.replace(exact, rate_hz=2 * exact.rate_hz)
     metres = dataclasses.replace(exact, depth='metres')
     allowed, off = (dataclasses.replace(metres, metres_off=factor) for factor in (1.15, 1.25))
-    return [
-        dataclasses.replace(plan, worlds_are=worlds_are)
-        for plan in (exact, metres, allowed, off, model, fast)
+    named = {
+        'exact': exact, 'metres': metres, 'metres_15': allowed, 'metres_25': off,
+        'model': model, 'fast': fast,
+    }  # fmt: skip
+    return {
+        f'{name}_{worlds_are}': dataclasses.replace(plan, worlds_are=worlds_are)
+        for name, plan in named.items()
         for worlds_are in ('plain', 'furnished')
-    ]
+    }
 
 
-def scale_plans(worlds: int) -> list[DrivePlan]:
+def scale_plans(worlds: int) -> Plans:
     """Return plans by floor, odometry and both, with the embedded model among furniture."""
     floor = DrivePlan(
         worlds=worlds, seconds=20.0, depth='model', model='embedded', blind=False,
         worlds_are='furnished',
     )  # fmt: skip
     odometry, auto = (dataclasses.replace(floor, scale=scale) for scale in ('odometry', 'auto'))
-    return [
-        floor,
-        odometry,
-        auto,
-        dataclasses.replace(auto, odometry_bias=BIAS),
-        dataclasses.replace(odometry, slip=SLIP),
-        dataclasses.replace(auto, slip=SLIP),
-    ]
+    return {
+        'floor': floor,
+        'odometry': odometry,
+        'auto': auto,
+        'auto_bias': dataclasses.replace(auto, odometry_bias=BIAS),
+        'odometry_slip': dataclasses.replace(odometry, slip=SLIP),
+        'auto_slip': dataclasses.replace(auto, slip=SLIP),
+    }
 
 
-def ground_plans(worlds: int) -> list[DrivePlan]:
+def ground_plans(worlds: int) -> Plans:
     """Return plans on ramps, before steps and above edges: exact depth, then the model's."""
     exact = DrivePlan(worlds=worlds, seconds=20.0, worlds_are='uneven')
     model = dataclasses.replace(exact, depth='model', model='embedded', blind=False)
-    return [
-        exact,
-        dataclasses.replace(exact, scale='auto', blind=False),
-        model,
-        dataclasses.replace(model, scale='auto'),
-    ]
+    return {
+        'exact': exact,
+        'exact_auto': dataclasses.replace(exact, scale='auto', blind=False),
+        'floor': model,
+        'auto': dataclasses.replace(model, scale='auto'),
+    }
 
 
-def over_dds_plans(worlds: int) -> list[DrivePlan]:
+def over_dds_plans(worlds: int) -> Plans:
     """Return plans for real nodes: exact depth, and the three sources of scale with the model."""
-    exact = DrivePlan(worlds=worlds, seed=100, seconds=20.0, blind=False)
-    return [exact, *(dataclasses.replace(p, seed=100) for p in scale_plans(worlds)[:3])]
+    exact = DrivePlan(worlds=worlds, seconds=20.0, blind=False)
+    of_scale = scale_plans(worlds)
+    rows = {'exact': exact, **{name: of_scale[name] for name in ('floor', 'odometry', 'auto')}}
+    return {name: dataclasses.replace(plan, seed=100) for name, plan in rows.items()}
 
 
 def command_of(plan: DrivePlan, in_process: bool) -> str:
@@ -146,52 +151,16 @@ def exactly(plan: DrivePlan) -> DrivePlan:
     return dataclasses.replace(plan, **given)
 
 
-def in_process(plan: DrivePlan) -> dict[str, Any]:
-    """Return the summary of a plan, driven in this process."""
-    with tqdm(total=plan.worlds * (1 + plan.blind), desc=command_of(plan, True)) as bar:
-        return carry_out(plan, True, None, lambda _: bar.update() and None)
-
-
-def over_dds(plan: DrivePlan, parallel: int) -> dict[str, Any]:
-    """Return the summary of a plan, driven by several commands at a time."""
-    shares = [
-        dataclasses.replace(plan, seed=plan.seed + first, worlds=count)
-        for first, count in _shares(plan.worlds, parallel)
-    ]
-    environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
-    with tempfile.TemporaryDirectory() as logs:
-        commands = [
-            [sys.executable, '-m', 'midas_depth_ros.cli.main', *command_of(share, False).split()]
-            + ['--json', '--logs', f'{logs}/{share.seed}']
-            for share in shares
-        ]
-        running = [
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-            for command in commands
-        ]
-        said = [process.communicate()[0] for process in running]
-    if any(process.returncode for process in running):
-        raise click.ClickException(f'a drive failed: {command_of(plan, False)}')
-    return merged([json.loads(text) for text in said])
-
-
-def _shares(worlds: int, parallel: int) -> Iterator[tuple[int, int]]:
-    """Yield first and count of each of up to `parallel` shares of so many worlds."""
-    first = 0
-    for number in range(min(parallel, worlds)):
-        count = (worlds - first) // (min(parallel, worlds) - number)
-        yield first, count
-        first += count
-
-
 def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one summary of several."""
     whole = dict(parts[0])
     for name, value in whole.items():
         values = [part[name] for part in parts]
-        if isinstance(value, (str, bool)) or None in values:
+        if isinstance(value, (str, bool)):
             continue
-        if name == 'min_clearance_m':
+        if None in values:
+            whole[name] = None
+        elif name == 'min_clearance_m':
             whole[name] = min(values)
         else:
             whole[name] = sum(values, [] if isinstance(value, list) else 0)
@@ -217,6 +186,7 @@ def scale_row(plan: DrivePlan, found: dict[str, Any], command: str) -> str:
     """Return one row of the other tables."""
     helped = found['times_by_hand'] is not None
     frames, given = found['frames'], found['frames_with_metres']
+    off = found['frames_far_off']
     cells = [
         f'`{command}`',
         f'**{found["collisions"]}** of {plan.worlds}',
@@ -226,10 +196,16 @@ def scale_row(plan: DrivePlan, found: dict[str, Any], command: str) -> str:
         f'{found["stops"]}',
         f'{found["seconds_without_metres"] / found["seconds"]:.0%} of the time' if helped else '-',
         f'{found["times_by_hand"]} times, {found["distance_by_hand_m"]:.0f} m' if helped else '-',
-        f'{given / frames:.0%}' if frames else '-',
-        f'{found["frames_far_off"]} ({found["frames_far_off"] / given:.1%})' if given else '-',
+        f'{given / frames:.0%}{_pace(found)}' if frames else '-',
+        '-' if off is None else f'{off} ({off / given:.1%})',
     ]
     return f'| {" | ".join(cells)} |'
+
+
+def _pace(found: dict[str, Any]) -> str:
+    """Frames per second that were reached, where they were measured."""
+    seconds = found['frames_seconds']
+    return f' of {found["frames"] / seconds:.1f} per second' if seconds else ''
 
 
 def falls(plan: DrivePlan, found: dict[str, Any]) -> str:
@@ -251,31 +227,66 @@ def falls(plan: DrivePlan, found: dict[str, Any]) -> str:
 PLANS = {'depth': plans, 'scale': scale_plans, 'ground': ground_plans, 'over_dds': over_dds_plans}
 
 
-def rows(worlds: int, table: str, parallel: int) -> Iterator[str]:
-    """Yield a table, row by row."""
+def chosen(table: str, worlds: int, rows: str = '', seed: int | None = None) -> Plans:
+    """Return the plans of a table, only the named rows if some are named, from another seed."""
+    every = PLANS[table](worlds)
+    names = rows.split(',') if rows else list(every)
+    unknown = [name for name in names if name not in every]
+    if unknown:
+        raise click.BadParameter(
+            f'{unknown[0]!r} is no row of the table {table}: use some of {",".join(every)}'
+        )
+    found = {name: every[name] for name in names}
+    if seed is None:
+        return found
+    return {name: dataclasses.replace(plan, seed=seed) for name, plan in found.items()}
+
+
+def table_lines(table: str, rows: Plans, found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return the table."""
     made = row if table == 'depth' else scale_row
-    yield HEADER if table == 'depth' else HEADER_SCALE
-    for plan in PLANS[table](worlds):
-        if table == 'over_dds':
-            yield made(plan, over_dds(plan, parallel), command_of(plan, False))
-        else:
-            yield made(plan, in_process(plan), command_of(plan, True))
+    lines = [HEADER if table == 'depth' else HEADER_SCALE]
+    for name, plan in rows.items():
+        lines.append(made(plan, merged(found[name]), command_of(plan, table != 'over_dds')))
+    return lines
 
 
 @click.command()
 @click.option('--worlds', default=50, show_default=True, help='In each row.')
 @click.option('--table', type=click.Choice(list(PLANS)), default='depth', show_default=True)
-@click.option('--parallel', default=2, show_default=True, help='Robots at a time over DDS.')
+@click.option('--rows', default='', help='Only these, as floor,odometry,auto.')
+@click.option('--seed', type=int, help='Of the first world; the others follow.')
+@click.option('--parallel', default=2, show_default=True, help='Robots at a time.')
+@click.option(
+    '--keep',
+    type=click.Path(file_okay=False, path_type=Path),
+    help='Folder for what is driven so far: the same command with it goes on where it was stopped. '
+    'Remove it where the code has changed.',
+)
 @click.option('--write', 'path', type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def main(worlds: int, table: str, parallel: int, path: Path | None) -> None:
+def main(
+    worlds: int,
+    table: str,
+    rows: str,
+    seed: int | None,
+    parallel: int,
+    keep: Path | None,
+    path: Path | None,
+) -> None:
     """Print the table, and with --write put it between its marks in a Markdown file."""
-    lines = []
-    for line in rows(worlds, table, parallel):
-        click.echo(line)
-        lines.append(line)
+    wanted = chosen(table, worlds, rows, seed)
+    commands = functools.partial(command_of, in_process=table != 'over_dds')
+    parts = [part for name, plan in wanted.items() for part in parts_of(name, plan, commands)]
+    with tempfile.TemporaryDirectory(prefix='midas_depth_driving_') as temporary:
+        folder = keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        with Runner(folder, parallel, lambda text: click.echo(text, err=True)) as runner:
+            found = runner.summaries(parts)
+    lines = table_lines(table, wanted, found)
+    click.echo('\n'.join(lines))
     if path is not None:
         write_block(path, 'driving' if table == 'depth' else f'driving-{table}', '\n'.join(lines))
 
 
 if __name__ == '__main__':
-    main()
+    run_command(functools.partial(main, standalone_mode=False))

@@ -40,7 +40,8 @@ from midas_depth_ros.geometry import (
     fit_reference,
 )
 from midas_depth_ros.geometry.fitting import PER_MEDIAN, Grid
-from midas_depth_ros.geometry.flow import PictureMotion, Rays, sampled
+from midas_depth_ros.geometry.flow import PictureMotion
+from midas_depth_ros.geometry.rays import Rays, sampled
 from midas_depth_ros.images import judge_picture
 from midas_depth_ros.images.message_bytes import grey_of
 from midas_depth_ros.lab.drive.in_process import (
@@ -532,7 +533,7 @@ def _steps_of(recording: Recording, alone: Frames, rays: Rays) -> list:
         assert inverse is not None
         grey = recording.grey
         found = finder.between(grey[index], grey[index - 1], inverse, rays)
-        steps.append(None if isinstance(found, Refusal) else found[0])
+        steps.append(None if isinstance(found, Refusal) else found.step)
     return steps
 
 

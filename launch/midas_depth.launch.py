@@ -59,6 +59,7 @@ RVIZ_TOPICS = (  # as the layout names them
     'proximity',
     'nearest_point',
     'points',
+    'obstacles',
 )
 
 

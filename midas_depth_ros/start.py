@@ -57,6 +57,11 @@ def image_stream() -> None:
     start('image_stream', 'midas_depth_ros.nodes.sources.image_stream')
 
 
+def obstacle_distance_node() -> None:
+    """Tell an autopilot the obstacles of a scan."""
+    start('obstacle_distance_node', 'midas_depth_ros.nodes.obstacle_distance_node')
+
+
 def synthetic_camera() -> None:
     """Play a rendered scene as a camera."""
     start('synthetic_camera', 'midas_depth_ros.nodes.sources.synthetic_camera')

@@ -175,6 +175,8 @@ MAX_ANGLE = 2 * FULL_TURN
 BEAMS_OFF, SHARE_OFF = 2.0, 0.01
 SMALLEST_INCREMENT = 1e-6  # rad
 TOO_NEAR_M = 0.01  # least range of a beam that is "too near to measure"
+# Of a beam that was seen free for 0 m: it has looked, and knows nothing of what lies there.
+LOOKED_M = 1e-3
 # More beams than this are bundled: each bundle is as near, and knows as little, as its worst beam.
 MAX_BUNDLES = 4000
 
@@ -206,7 +208,7 @@ class ScanView:
         """Return whether any beam within this angle of straight ahead knows anything."""
         bearings = self.angle_min + self.increment * np.arange(len(self.known_m)) + self.place.yaw
         ahead = np.abs(np.mod(bearings + math.pi, FULL_TURN) - math.pi) <= within_rad
-        return bool((self.known_m[ahead] > 0).any())
+        return bool((self.known_m[ahead] > LOOKED_M).any())
 
 
 def read_scan(
@@ -226,7 +228,8 @@ def read_scan(
     sensor that turns clockwise or hangs upside down. By REP 117 +Inf is clear, -Inf is too near to
     measure (an obstacle) and NaN is unknown; beyond `range_max` is clear; below `range_min`, zero
     and negative are unknown. `seen_free` (n,) in m: how far an unknown beam was nevertheless seen
-    free; values that are negative or not finite are ignored. `smallest_obstacle_m`: the widest gap
+    free; values that are negative or not finite are ignored, and 0 says that what an earlier scan
+    saw there is not known any more. `smallest_obstacle_m`: the widest gap
     between two beams that still counts as known. Raises BadScan.
     """
     raw = np.asarray(ranges, np.float64)
@@ -259,7 +262,7 @@ def _seen_free_m(seen_free: Any, beams: int, range_max: float) -> Floats:
     if seen.shape != (beams,):
         raise BadScan(f'seen_free has {seen.size} ranges, the scan {beams}')
     sane = np.isfinite(seen) & (seen >= 0)
-    return np.where(sane, np.minimum(seen, range_max), 0.0)
+    return np.where(sane, np.clip(seen, LOOKED_M, range_max), 0.0)
 
 
 def _bundled(

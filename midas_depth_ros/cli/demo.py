@@ -105,6 +105,12 @@ def check_assignments(
 @click.option(
     '--headless', is_flag=True, help='Do not start the dashboard, the live view in a browser.'
 )
+@click.option(
+    '--dashboard-host',
+    default='127.0.0.1',
+    metavar='ADDRESS',
+    help='Address on which the dashboard listens; 0.0.0.0 for all, as from a container.',
+)
 @click.option('--keep-going', is_flag=True, help='Keep running after the recording, until Ctrl-C.')
 @click.option(
     '--transport',

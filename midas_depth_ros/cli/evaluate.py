@@ -34,10 +34,11 @@ REFERENCE = ('reference.x', 'reference.y', 'reference.z', 'reference.yaw')
 HELP = """Compare the metres of a recording with a truth, and say what a robot may do by them.
 
 BAG is a recording as `midas_depth bag` takes it, with the pictures of one camera, its camera_info,
-and what else its metres need (odometry, an Imu). The truth is a topic of the recording: a
-LaserScan, a Range, a PointCloud2, a depth image that is registered to the camera; or a table of
-tape measures (.csv: frame or stamp, u and v or bearing, metres). The result is one page, and one
-JSON object.
+and what else its metres need (odometry, an Imu). The mount, odometry where none was recorded, and
+the place of the truth are taken from its TF where they are not given. The truth is a topic of the
+recording: a LaserScan, a Range, a PointCloud2, a depth image that is registered to the camera; or a
+table of tape measures (.csv: frame or stamp, u and v or bearing, metres). The result is one page,
+and one JSON object.
 
 Exit code: 0 compared, 1 it could not be, or some frames failed or the bag is damaged (the others
 are compared), 2 wrong usage, 128 plus the number of the signal that stopped it.
@@ -85,7 +86,7 @@ def number(name: str, settings_class: type) -> dict[str, Any]:
     metavar='PLACE',
     callback=place_option,
     default=None,
-    show_default='by its frame_id: that of the pictures, or body_frame; or reference.*',
+    show_default='by its frame_id: that of the pictures, or body_frame; reference.*; by TF',
     help='Place of the sensor of the truth: X,Y,Z[,YAW[,PITCH]] in body_frame (below the lens, x '
     'ahead, y left, z up; PITCH: positive = looking down), or camera = it measures in the optical '
     'frame.',
@@ -209,6 +210,7 @@ def evaluate(ctx: click.Context, /, **given: Any) -> None:
         deceleration_m_s2=given['deceleration'],
         reaction_s=given['reaction_time'],
         latency_s=given['latency'],
+        given=frozenset(values),
     )
     if page is not None:
         check_library()  # before minutes of work

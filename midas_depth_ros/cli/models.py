@@ -17,7 +17,7 @@ from midas_depth_ros.depth import models as registry
 from midas_depth_ros.depth import weights as weights_files
 from midas_depth_ros.depth.models import ModelSpec
 from midas_depth_ros.depth.models.published import Accuracy, Published
-from midas_depth_ros.depth.weights import FileState
+from midas_depth_ros.depth.weights_file import FileState
 from midas_depth_ros.lab.output import OutputConsole
 from midas_depth_ros.options.text import printable
 

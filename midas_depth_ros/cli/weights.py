@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from midas_depth_ros.cli.options import accept_licence_option
-from midas_depth_ros.depth import models
+from midas_depth_ros.depth import models, weights_file
 from midas_depth_ros.depth import weights as weights_files
 from midas_depth_ros.depth.errors import WeightsCorrupt, WeightsNotFound
-from midas_depth_ros.depth.weights import FileCheck, FileState, WeightsFile
+from midas_depth_ros.depth.weights_file import FileCheck, FileState, WeightsFile
 from midas_depth_ros.lab.output import CommandError, OutputConsole
 from midas_depth_ros.options.text import printable
 
@@ -142,7 +142,7 @@ def verify(ctx: click.Context, path: Path | None, model: str) -> None:
     if not spec.sha256:
         raise WeightsNotFound(printable(weights_files.only_by_path(spec)))
     if path is not None:
-        weights_files.verify(path, spec)
+        weights_file.verify(path, spec)
         click.echo(f'good: {printable(path)}')
         return
     checks = [check for _, check in weights_files.examine_all(spec)]

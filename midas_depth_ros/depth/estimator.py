@@ -35,6 +35,7 @@ from midas_depth_ros.depth.backends import (
     find_backend,
     model_of,
 )
+from midas_depth_ros.depth.download_limit import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -50,7 +51,6 @@ from midas_depth_ros.depth.model_check import PICTURE_SIZE, check_model
 from midas_depth_ros.depth.models import FALLBACK, PREFERRED, ModelSpec, Output
 from midas_depth_ros.depth.models.sizes import MOST_ASPECT, OFFICIAL, NetworkSize, size_in_words
 from midas_depth_ros.depth.models.spec import Network, depth_fault, enlarged
-from midas_depth_ros.depth.weights import AUTO_LIMIT, NAMED_LIMIT, DownloadLimit
 
 NOTICE_LENGTH = 500
 # A path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA, (H, W) or (H, W, 1) grey.

@@ -46,6 +46,7 @@ from midas_depth_ros.geometry.driven_mount import (
     pitch_contradiction,
 )
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
+from midas_depth_ros.geometry.floor_height import FloorHeight, FloorPlane, floor_in_metres
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
 from midas_depth_ros.geometry.marker import (
@@ -109,6 +110,7 @@ from midas_depth_ros.geometry.scan import (
     scan_limits,
 )
 from midas_depth_ros.geometry.sigma import depth_sigma, enlarged_sigma, inverse_depth_sigma
+from midas_depth_ros.geometry.transforms import TransformFault, TransformTree
 
 __all__ = [
     'UNCALIBRATED',
@@ -124,7 +126,9 @@ __all__ = [
     'DistanceFit',
     'DrivenEstimate',
     'DrivenMount',
+    'FloorHeight',
     'FloorInView',
+    'FloorPlane',
     'GeometryError',
     'Heading',
     'InvalidInverseDepth',
@@ -152,6 +156,8 @@ __all__ = [
     'ScaleShift',
     'Scan',
     'SteadyDepth',
+    'TransformFault',
+    'TransformTree',
     'Uncalibrated',
     'added',
     'between',
@@ -175,6 +181,7 @@ __all__ = [
     'fit_markers',
     'fit_range',
     'fit_reference',
+    'floor_in_metres',
     'floor_mask',
     'inverse_depth_sigma',
     'laser_scan',

@@ -52,7 +52,9 @@ LEAST_TO_HOLD = 2
 # or moved about as far as the floor that is compared reaches. Without a known motion, after a time.
 # A ramp stays behind, but slip and a wrong mount of a sensor go along: what has contradicted the
 # floor is not believed alone before both have agreed again.
+# It is remembered from at most PLACES, APART of that from each other.
 HELD_S = 30.0
+PLACES, APART = 32, 0.2
 # A witness (of a refusal) that is more uncertain than this is no help to anybody.
 MOST_OF_WITNESS = 0.35
 PRIOR = 'model'  # learned, not measured: it is named beside the others and never decides
@@ -107,7 +109,7 @@ class Pair:
         self.ratio = 1.0  # Z of the first by that of the second, in the median
         self.words = ''  # the last contradiction
         self.found_s = -math.inf  # and when it was found,
-        self.found_at: np.ndarray | None = None  # and from where
+        self.found_at: list[np.ndarray] = []  # and from where, since both agreed last
         self._in_a_row = 0  # contradictions up to now
         self._last: collections.deque[tuple[float, Difference]] = collections.deque(
             maxlen=REMEMBERED
@@ -136,16 +138,27 @@ class Pair:
         self._in_a_row = 0 if agrees else self._in_a_row + 1
         self.contradicts = self._in_a_row >= LEAST_TO_HOLD
         if agrees:
+            self.found_at = []
             return True
         self.words = self._sentence(found)
-        self.found_s, self.found_at = stamp_s, pose
+        self.found_s = stamp_s
+        self._find_at(pose)
         return False
 
     def is_over(self, stamp_s: float, pose: np.ndarray | None) -> bool:
-        """Whether the robot no longer sees what was contradictory."""
-        if pose is None or self.found_at is None:
+        """Whether the robot no longer sees what was contradictory, from wherever it was found: one
+        who has turned away and back looks at the same ramp.
+        """
+        if pose is None or not self.found_at:
             return not 0 <= stamp_s - self.found_s <= HELD_S
-        return is_elsewhere(self.found_at, pose)
+        return all(is_elsewhere(place, pose) for place in self.found_at)
+
+    def _find_at(self, pose: np.ndarray | None) -> None:
+        """Remember from where a contradiction was found; None = the motion is not known."""
+        if pose is None:
+            self.found_at = []
+        elif all(is_elsewhere(place, pose, share=APART) for place in self.found_at):
+            self.found_at = [*self.found_at, pose][-PLACES:]
 
     def _sentence(self, found: Difference) -> str:
         """The sentence about a contradiction, with both figures."""
@@ -172,6 +185,8 @@ class Agreement:
     """The judgement on the sources of one camera, frame by frame.
 
     `contradiction`: why their metres must not be used, until they agree again; '' if they may.
+    `refuted`: the same, or why the only one who speaks is not believed: then what an earlier frame
+    said must not be used for this one either.
     """
 
     def __init__(self) -> None:
@@ -179,7 +194,7 @@ class Agreement:
 
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
-        self.contradiction = ''
+        self.contradiction = self.refuted = ''
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._trust = Trust()
         self._said: dict[str, str] = {}
@@ -189,7 +204,7 @@ class Agreement:
     def forget_places(self) -> None:
         """The fixed frame has changed: what was found in the old one is held by time alone."""
         for pair in self._pairs.values():
-            pair.found_at = None
+            pair.found_at = []
         self._trust.forget_place()
 
     def update(
@@ -207,7 +222,7 @@ class Agreement:
         """
         if stamp_s < self._now_s:
             self.reset()
-        self._now_s = stamp_s
+        self._now_s, self.refuted = stamp_s, ''
         place = pose if isinstance(pose, np.ndarray) and np.isfinite(pose).all() else None
         self._trust.move(place)
         fits = [fit for name, fit in found.items() if name != PRIOR]
@@ -232,7 +247,7 @@ class Agreement:
             if (share := uncertain_by(fit, probes)) > TOO_UNCERTAIN
         }
         held = self._held(stamp_s, measured, place)
-        self.contradiction = held
+        self.contradiction = self.refuted = held
         if against or held:
             self._verdict = f'contradiction: {against or held}'
             return Refusal(self._with_prior(against or held, valid, probes))
@@ -243,6 +258,7 @@ class Agreement:
             return self._none(judged)
         unconfirmed = self._trust.unconfirmed(set(measured), judged, stamp_s)
         if unconfirmed:
+            self.refuted = unconfirmed
             self._verdict = f'not confirmed: {unconfirmed}'
             return Refusal(self._with_prior(unconfirmed, valid, probes))
         agreed = combined(measured, probes) if len(measured) > 1 else next(iter(measured.values()))
@@ -316,6 +332,8 @@ class Agreement:
                     found = dataclasses.replace(found, unsure=True)
                 if not pair.add(stamp_s, found, pose, witness=bool(heard)):
                     against = against or pair.words
+                    if pair.contradicts:
+                        self._trust.contradicted(first, second)
                 elif not found.unsure:
                     self._trust.agreed(first, second, stamp_s)
         return against

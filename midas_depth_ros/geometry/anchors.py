@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from midas_depth_ros.geometry.curve import Curve, monotone_curve
-from midas_depth_ros.geometry.fitting import robust_deviation, tukey_votes
+from midas_depth_ros.geometry.fitting import median, quantile, robust_deviation, tukey_votes
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.options.metric import ScaleOptions
 
@@ -77,7 +77,7 @@ def fit_anchors(anchors: Anchors, shape: str = ScaleOptions.shape) -> ScaleShift
         votes = tukey_votes(off, REACH) * (np.abs(off) < REACH)
         if votes.sum() < 0.25 * MIN_ANCHORS:
             return Refusal('the depths of the corners scatter too widely around any fit')
-        line = _line(anchors, votes, tolerance, (scale, shift), network, emphasis, patches)
+        line = _line(anchors, emphasis * votes / tolerance**2, float(votes.sum()) / patches)
         if line is None or not line[0] > 0:
             return Refusal('the scale that fits the corners is not positive: nearer is not larger')
         scale, shift = line
@@ -106,39 +106,33 @@ def _patches(anchors: Anchors) -> np.ndarray:
     return np.minimum(row, 15) * 16 + np.minimum(column, 15)
 
 
-def _line(
-    anchors: Anchors, votes: np.ndarray, tolerance: np.ndarray, before: tuple[float, float],
-    own: float, emphasis: np.ndarray, patches: int,
-) -> tuple[float, float] | None:  # fmt: skip
-    """One step of a fit with errors in d and in 1/Z (York et al., 2004)."""
-    count = float(votes.sum()) / patches
-    farthest = anchors.picture[round(FAR_SHARE_OF_PICTURE * (len(anchors.picture) - 1))]
-    d = np.append(anchors.d, farthest)
-    weight = np.append(emphasis * votes / tolerance**2, 0.0)
-    level = float(weight[:-1] @ anchors.inverse / weight.sum())
+def _line(anchors: Anchors, weight: np.ndarray, count: float) -> tuple[float, float] | None:
+    """A weighted line of 1/Z on d, that also knows the farthest part of the picture: by this about
+    as surely as by `count` anchors.
+    """
+    farthest = float(anchors.picture[round(FAR_SHARE_OF_PICTURE * (len(anchors.picture) - 1))])
+    of_anchors = float(weight.sum())
+    level = float(weight @ anchors.inverse) / of_anchors
     if not level > 0:
         return None
-    weight[-1] = max(count, 1.0) / (FARTHEST_SIGMA * level) ** 2
-    inverse = np.append(anchors.inverse, FARTHEST * level)
-    total = weight.sum()
-    d_mean, inverse_mean = float(weight @ d / total), float(weight @ inverse / total)
-    x, y = d - d_mean, inverse - inverse_mean
-    scale = before[0]
-    in_d = np.zeros(len(d))  # share of the variance that is in d
-    fitted = np.maximum(scale * anchors.d + before[1], 0)
-    in_d[:-1] = IN_D * np.minimum((own * fitted / tolerance) ** 2, 1)
-    lever = (1 - in_d) * x + in_d * y / scale
-    bottom = float((weight * lever) @ x)
+    of_farthest = max(count, 1.0) / (FARTHEST_SIGMA * level) ** 2
+    total = of_anchors + of_farthest
+    d_mean = (float(weight @ anchors.d) + of_farthest * farthest) / total
+    inverse_mean = (of_anchors + of_farthest * FARTHEST) * level / total
+    x, far_x = anchors.d - d_mean, farthest - d_mean
+    lever = weight * x
+    bottom = float(lever @ x) + of_farthest * far_x * far_x
     if not bottom > 0:
         return None
-    scale = float((weight * lever) @ y) / bottom
+    rise = float(lever @ (anchors.inverse - inverse_mean))
+    scale = (rise + of_farthest * far_x * (FARTHEST * level - inverse_mean)) / bottom
     return scale, inverse_mean - scale * d_mean
 
 
 def _level(anchors: Anchors) -> float:
     """The typical 1/Z of the anchors, by the certain ones."""
-    certain = anchors.inverse[anchors.sigma <= np.median(anchors.sigma)]
-    return max(float(np.median(certain)), float(np.median(anchors.sigma)), 1e-6)
+    middle = median(anchors.sigma)
+    return max(median(anchors.inverse[anchors.sigma <= middle]), middle, 1e-6)
 
 
 def _off(
@@ -156,7 +150,7 @@ def _network(anchors: Anchors, scale: float, shift: float, network: float, level
     off, tolerance = _off(anchors, scale, shift, network, level)
     spread = robust_deviation(np.abs(off))
     fitted = np.maximum(scale * anchors.d + shift, FAR_SHARE * level)
-    beyond = (spread**2 - 1) * float(np.median((tolerance / fitted) ** 2)) + network**2
+    beyond = (spread**2 - 1) * median((tolerance / fitted) ** 2) + network**2
     return min(math.sqrt(max(beyond, 0.0)), NETWORK_MOST)
 
 
@@ -171,21 +165,25 @@ def _best_hypothesis(
 ) -> tuple[float, float] | None:
     """The line through two anchors with most others near it."""
     first, second = _pairs(len(anchors.d)).T
+    run = anchors.d[first] - anchors.d[second]
     with np.errstate(divide='ignore', invalid='ignore'):
-        rise = anchors.inverse[first] - anchors.inverse[second]
-        scale = rise / (anchors.d[first] - anchors.d[second])
+        scale = (anchors.inverse[first] - anchors.inverse[second]) / run
         shift = anchors.inverse[first] - scale * anchors.d[first]
-    low, high = np.quantile(anchors.d, (0.1, 0.9))
-    apart = np.abs(anchors.d[first] - anchors.d[second]) >= LEVER * (high - low)
-    possible = np.isfinite(scale) & (scale > 0) & apart
+    ascending = np.sort(anchors.d)
+    spread = quantile(ascending, 0.9) - quantile(ascending, 0.1)
+    possible = np.isfinite(scale) & (scale > 0) & (np.abs(run) >= LEVER * spread)
     if not possible.any():
         return None
     scale, shift = scale[possible], shift[possible]
     own = NETWORK * np.maximum(np.abs(anchors.inverse), FAR_SHARE * level)
     tolerance = 2 * np.sqrt(anchors.sigma**2 + own**2)
-    weight = np.minimum(1 / tolerance, 3 / np.median(tolerance)) * emphasis
-    off = np.abs(scale[:, None] * anchors.d + shift[:, None] - anchors.inverse) / tolerance
-    best = int(np.argmin(np.minimum(off, 1) @ weight))
+    weight = np.minimum(1 / tolerance, 3 / median(tolerance)) * emphasis
+    # (scale d + shift - inverse) / tolerance, of all hypotheses and anchors.
+    lines = np.stack([scale, shift, -np.ones(len(scale))], axis=1)
+    off = lines @ (np.stack([anchors.d, np.ones(len(tolerance)), anchors.inverse]) / tolerance)
+    np.abs(off, out=off)
+    np.minimum(off, 1, out=off)
+    best = int(np.argmin(off @ weight))
     return float(scale[best]), float(shift[best])
 
 
@@ -205,7 +203,8 @@ def _judged(
     share = float(plain[near].sum() / plain.sum())
     if near.sum() < MIN_ANCHORS or share < MIN_WITNESS_SHARE:
         return Refusal(_too_few(near, share))
-    low, high = np.quantile(anchors.d[near], (0.05, 0.95))
+    ascending = np.sort(anchors.d[near])
+    low, high = quantile(ascending, 0.05), quantile(ascending, 0.95)
     covered = float(np.diff(np.searchsorted(anchors.picture, (low, high)))[0])
     covered /= len(anchors.picture)
     centre = float(weight @ anchors.d / weight.sum())

@@ -84,11 +84,24 @@ def tukey_votes(off: np.ndarray, reach: float) -> np.ndarray:
 
 def robust_deviation(off: np.ndarray) -> float:
     """Return the standard deviation of (n,) absolute residuals, n > 0, by their median."""
-    half = off.size // 2  # np.median without its overhead
-    if off.size % 2:
-        return PER_MEDIAN * float(np.partition(off, half)[half])
-    lower, upper = np.partition(off, (half - 1, half))[half - 1 : half + 1]
-    return PER_MEDIAN * (0.5 * float(lower + upper))
+    return PER_MEDIAN * median(off)
+
+
+def median(values: np.ndarray) -> float:
+    """Return the median of (n,) numbers, n > 0: np.median without its overhead."""
+    half = values.size // 2
+    if values.size % 2:
+        return float(np.partition(values, half)[half])
+    lower, upper = np.partition(values, (half - 1, half))[half - 1 : half + 1]
+    return 0.5 * (float(lower) + float(upper))
+
+
+def quantile(ascending: np.ndarray, share: float) -> float:
+    """Return a quantile of (n,) sorted numbers, n > 0: np.quantile without its overhead."""
+    at = share * (ascending.size - 1)
+    below = min(int(at), ascending.size - 2) if ascending.size > 1 else 0
+    lower, upper = float(ascending[below]), float(ascending[min(below + 1, ascending.size - 1)])
+    return lower + (upper - lower) * (at - below)
 
 
 def deviation_within(off: np.ndarray, reach: float, least: float, most: float) -> float:

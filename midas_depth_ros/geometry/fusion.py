@@ -15,8 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.fitting import MIN_SIDE, Grid, InvalidInverseDepth
-from midas_depth_ros.geometry.flow import BEHIND, OUTSIDE, PictureMotion, Rays, sampled
+from midas_depth_ros.geometry.fitting import (
+    BIWEIGHT,
+    MIN_SIDE,
+    Grid,
+    InvalidInverseDepth,
+    robust_deviation,
+    tukey_votes,
+)
+from midas_depth_ros.geometry.flow import PictureMotion
+from midas_depth_ros.geometry.rays import BEHIND, OUTSIDE, Rays, sampled
 from midas_depth_ros.geometry.scale import Refusal
 from midas_depth_ros.options.metric import FusionOptions
 
@@ -24,7 +32,10 @@ from midas_depth_ros.options.metric import FusionOptions
 # redkitchen_a.
 # The past counts by this factor less with every frame: the gain falls to 0.12 by odometry. The way
 # that pictures tell is off by up to a fifth, so what comes nearer would lag with a longer memory.
-FADING = {'odometry': 0.88, 'flow': 0.8}
+FADING = {'odometry': 0.88, 'flow': 0.85}
+# The variance of what starts anew, by that of a frame's noise: at the second sight of a point the
+# new frame counts 0.37, so that a point that is seen three times is steady already.
+FIRST_VARIANCE = 0.5
 GAP_S = 2.5  # after a longer pause everything starts anew
 MAX_STEP_M, MAX_TURN_RAD = 1.5, 1.0  # a camera that moves farther between two frames has jumped
 NOISE, LEAST_NOISE_PER_M = 0.08, 0.001  # of one frame: a share of 1/Z, and 1/m
@@ -39,8 +50,17 @@ TREND_SHARE = 0.5  # of the newest frame in how a pixel differs from its past, o
 NEARER_GATE = 0.67  # of the gate, for what comes nearer: that is what a robot must see at once
 TREND_GATE = 0.5  # and how large it may be, as a share of fusion.gate
 UNLIKE = 20  # grey levels: by more, what is seen in two pictures is not the same
+# Pixels around in which something alike may lie, where pictures are near to each other and far.
+AROUND_PX = {False: 1, True: 7}
 SAMPLED = 4  # step between the pixels by which a whole frame is compared with its past
 MIN_SAMPLES = 100
+# Between pictures that are far apart:
+LINE_SAMPLED, LINE_ROUNDS = 6, 2  # for the line from the past's 1/Z to this frame's
+LINE_NOISE_PER_M = 0.005
+THROUGH_ZERO = 0.02  # weight of a line through zero, by that of the samples
+MAX_SLOPE, MAX_SHIFT = 1.4, 0.3  # of a line; its shift as a share of the mean 1/Z
+LEAST_SHARE = 0.5  # of its own 1/Z that a pixel keeps at least
+LINE_SHARE = 0.3  # of it that the fused depth follows at once
 
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -58,6 +78,19 @@ class _Past:
     layers: tuple[Array, ...]
     grey: Picture
     pose: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Expected:
+    """What the past says of this frame: its layers there, NaN where it says nothing.
+
+    line: slope and shift, 1/m, from the 1/Z of the past to that of this frame, where the layers
+    follow it by `LINE_SHARE`.
+    """
+
+    layers: list[Array]
+    motion: str
+    line: tuple[float, float] | None = None
 
 
 class DepthFusion:
@@ -122,20 +155,21 @@ class DepthFusion:
         if pose is not None and not np.isfinite(pose).all():
             pose = None
         past, reason = self._usable_past(stamp_s, inverse.shape, pose)
-        predicted: list[Array] | None = None
-        layers: tuple[Array, ...]
         if past is None:
             self._noise = FIRST_NOISE
+        expected = reason if past is None else self._expected(past, inverse, grey, grid, pose)
+        layers: tuple[Array, ...]
+        if isinstance(expected, str):
+            self._count(None, inverse, expected)
+            first = _noise_of(inverse)
+            first *= first
+            first *= np.float32(FIRST_VARIANCE)
+            layers = inverse.copy(), sigma.copy(), first, np.zeros_like(first)
         else:
-            predicted, reason = self._predicted(past, inverse, grey, grid, pose)
-        own = np.float32(NOISE) * np.abs(inverse)
-        own += np.float32(LEAST_NOISE_PER_M)
-        if predicted is None:
-            self._count(None, inverse, reason)
-            layers = inverse.copy(), sigma.copy(), own * own, np.zeros_like(own)
-        else:
-            layers, kept = self._step(inverse, sigma, own, predicted, reason)
-            self._count(kept, inverse, reason)
+            if expected.line is not None:
+                inverse, sigma = _nearer_to_past(inverse, sigma, expected.line)
+            layers, kept = self._step(inverse, sigma, expected)
+            self._count(kept, inverse, expected.motion)
         self._past = _Past(stamp_s, layers, grey, pose)
         return layers[0].copy(), layers[1].copy()
 
@@ -164,43 +198,50 @@ class DepthFusion:
                 return None, 'none: the odometry has jumped'
         return past, ''
 
-    def _predicted(
+    def _expected(
         self,
         past: _Past,
         inverse: Array,
         grey: Picture,
         grid: Grid | None,
         pose: np.ndarray | None,
-    ) -> tuple[list[Array] | None, str]:
-        """The layers of the past at the pixels of this frame, NaN where there is none; the motion
-        they came by.
-        """
-        rays = self._rays.of(grid, inverse.shape)
-        aside = unsure = None
+    ) -> _Expected | str:
+        """What the past says of this frame, or why it says nothing."""
+        rays, ways = (
+            self._rays.of(grid, inverse.shape),
+            (cv2.INTER_LINEAR, *(cv2.INTER_NEAREST,) * 3),
+        )
         if pose is not None and past.pose is not None and grid is not None:
             step = _step_between(pose, past.pose)
-            motion = 'odometry'
-        else:
-            found = self._by_pictures.between(grey, past.grey, inverse, rays)
-            if isinstance(found, Refusal):
-                return None, f'unknown: {found.reason}'
-            (step, aside, unsure), motion = found, 'flow'
-        places, seen = rays.places(inverse, step)
-        if aside is not None and unsure is not None:
-            aside |= unsure & _unlike(
-                grey, cv2.remap(past.grey, places[0], places[1], cv2.INTER_LINEAR)
-            )
-            np.copyto(places[0], np.float32(OUTSIDE), where=aside)
-        ways = (cv2.INTER_LINEAR, *(cv2.INTER_NEAREST,) * 3)
-        layers = [sampled(*pair) for pair in zip(past.layers, (places,) * 4, ways, strict=True)]
-        return _brought_here(layers, seen, step), motion
+            places, seen = rays.places(inverse, step)
+            layers = [sampled(a, places, way) for a, way in zip(past.layers, ways, strict=True)]
+            return _Expected(_brought_here(layers, seen, step), 'odometry')
+        found = self._by_pictures.between(grey, past.grey, inverse, rays)
+        if isinstance(found, Refusal):
+            return f'unknown: {found.reason}'
+        places, seen = rays.places(inverse, found.step)
+        there = cv2.remap(past.grey, places[0], places[1], cv2.INTER_LINEAR)
+        aside = found.aside | (found.unsure & _unlike(grey, there, AROUND_PX[found.far_apart]))
+        np.copyto(places[0], np.float32(OUTSIDE), where=aside)
+        layers = [sampled(a, places, way) for a, way in zip(past.layers, ways, strict=True)]
+        if not found.far_apart:
+            return _Expected(_brought_here(layers, seen, found.step), 'flow')
+        scale, line = _line_between(inverse, layers[0], rays, found.step)
+        layers[3][np.isfinite(layers[3])] = (
+            0  # a trend is one of frames that are near to each other
+        )
+        layers = _brought_here(layers, seen, found.step, scale)
+        layers[0] *= np.float32(1 + LINE_SHARE * (line[0] - 1))
+        layers[0] += np.float32(LINE_SHARE * line[1])
+        return _Expected(layers, 'flow', line)
 
     def _step(
-        self, inverse: Array, sigma: Array, own: Array, predicted: list[Array], motion: str
+        self, inverse: Array, sigma: Array, past: _Expected
     ) -> tuple[tuple[Array, ...], np.ndarray]:
         """One step of the filter: the layers of this frame, and which pixels were fused."""
-        expected, deviation, variance, trend = predicted
-        variance *= np.float32(1 / FADING[motion])
+        expected, deviation, variance, trend = past.layers
+        variance *= np.float32(1 / FADING[past.motion])
+        own = _noise_of(inverse)
         own *= own
         total = variance + own
         off = inverse - expected
@@ -230,7 +271,7 @@ class DepthFusion:
         off *= gain
         off *= rest
         mean += off
-        own *= gain
+        own *= np.where(kept, gain, np.float32(FIRST_VARIANCE))
         trend[~kept] = 0
         return (inverse - rest, np.sqrt(mean, out=mean), own, trend), kept
 
@@ -274,22 +315,97 @@ def _step_between(pose: np.ndarray, past: np.ndarray) -> np.ndarray:
     return np.linalg.inv(past) @ pose
 
 
-def _unlike(grey: Picture, other: np.ndarray) -> np.ndarray:
-    """Where two pictures (h, w) differ, as they do where something else is seen."""
-    return np.asarray(cv2.blur(cv2.absdiff(grey, other), (3, 3)) > UNLIKE)
+def _unlike(grey: Picture, other: np.ndarray, around_px: int) -> np.ndarray:
+    """Where a picture (h, w) is like nothing around the same pixel of another."""
+    around = np.ones((around_px, around_px), np.uint8)
+    off = cv2.subtract(grey, cv2.dilate(other, around))
+    off = cv2.max(off, cv2.subtract(cv2.erode(other, around), grey))
+    return np.asarray(cv2.blur(off, (3, 3)) > UNLIKE)
 
 
-def _brought_here(layers: list[Array], seen: Array, step: np.ndarray) -> list[Array]:
+def _noise_of(inverse: Array) -> Array:
+    """The standard deviation of one frame alone, (h, w), 1/m, before it is learned."""
+    noise = np.abs(inverse)
+    noise *= np.float32(NOISE)
+    noise += np.float32(LEAST_NOISE_PER_M)
+    return noise
+
+
+# --- The line between the depth of pictures that are far apart.
+
+
+def _line_between(
+    inverse: Array, past: Array, rays: Rays, step: np.ndarray
+) -> tuple[float, tuple[float, float]]:
+    """How the 1/Z of two views of a network differ: as a scale, and as a line (slope, shift).
+
+    inverse, past: (h, w), of this frame and of the same points in the past. Relative inverse depth
+    has no scale and no shift of its own, so they are others in every view. How the camera's motion
+    changes 1/Z does not depend on them: Z there by Z here follows from this frame alone.
+    """
+    s = slice(None, None, LINE_SAMPLED)
+    w = inverse[s, s]
+    along = np.float32(step[2, 0]) * rays.x[s, s]
+    along += np.float32(step[2, 1]) * rays.y[s, s]
+    along += np.float32(step[2, 2]) + np.float32(step[2, 3]) * w
+    expected = along * past[s, s]
+    good = (expected > 0) & (w > 0)
+    e, w = expected[good].astype(np.float64), w[good].astype(np.float64)
+    if e.size < MIN_SAMPLES:
+        return 1.0, (1.0, 0.0)
+    scale = _within(float(np.median(w / e)), 1 / MAX_SLOPE, MAX_SLOPE)
+    slope, shift = scale, 0.0
+    noise = NOISE * e + LINE_NOISE_PER_M
+    for _ in range(LINE_ROUNDS):
+        off = np.abs(w - slope * e - shift) / noise
+        votes = tukey_votes(off, BIWEIGHT * max(robust_deviation(off), LEAST_NOISE)) / noise**2
+        total = votes.sum()
+        mean_e, mean_w = votes @ e / total, votes @ w / total
+        # Both are as noisy, so the slope is that of their spreads; and few views differ by a shift
+        # alone, so the line is held to one through zero.
+        spread_e, spread_w = votes @ (e - mean_e) ** 2, votes @ (w - mean_w) ** 2
+        held = THROUGH_ZERO * total * mean_e * mean_e
+        slope = (math.sqrt(spread_e * spread_w) + held * mean_w / mean_e) / (spread_e + held)
+        slope = _within(slope, 1 / MAX_SLOPE, MAX_SLOPE)
+        shift = _within(mean_w - slope * mean_e, -MAX_SHIFT * mean_e, MAX_SHIFT * mean_e)
+    return scale, (slope, shift)
+
+
+def _within(value: float, least: float, most: float) -> float:
+    return min(max(value, least), most)
+
+
+def _nearer_to_past(inverse: Array, sigma: Array, line: tuple[float, float]) -> tuple[Array, Array]:
+    """A frame with the scale and shift of its past, but for `LINE_SHARE` of the difference.
+
+    Where this changes it, it is less sure. What is at 0 or less stays as it is.
+    """
+    slope, shift = line
+    factor = (1 + LINE_SHARE * (slope - 1)) / slope
+    moved = inverse * np.float32(factor)
+    moved += np.float32(LINE_SHARE * shift - factor * shift)
+    np.maximum(moved, np.float32(LEAST_SHARE) * inverse, out=moved)
+    moved = np.where(inverse > 0, moved, inverse)
+    return moved, np.hypot(sigma, moved - inverse)
+
+
+# --- The past, as this camera sees it.
+
+
+def _brought_here(
+    layers: list[Array], seen: Array, step: np.ndarray, scale: float = 1.0
+) -> list[Array]:
     """Layers of points as the past camera measured them, changed to those of this one.
 
     seen: (2, h, w) their normalised coordinates there. step: from this optical frame into that.
+    scale: by which the past's 1/Z is less than that in which the step is.
     """
     back = step[:3, :3].T.astype(np.float32)
     # Z here of a point at (x, y, 1) / w there is along / w - ahead.
     along = back[2, 0] * seen[0]
     along += back[2, 1] * seen[1]
     along += back[2, 2]
-    ahead = np.float32(back[2] @ step[:3, 3].astype(np.float32))
+    ahead = np.float32(scale) * np.float32(back[2] @ step[:3, 3].astype(np.float32))
     below = along - ahead * layers[0]
     below[below < BEHIND] = np.nan
     ratio = np.reciprocal(below, out=below)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -177,7 +178,7 @@ class ParallaxScale:
             self._path.popleft()
         small = cv2.resize(grey, self._rays.size, interpolation=cv2.INTER_AREA)
         self._tracks.update(small, self._expected(here))
-        self._recent.add(stamp_s, small, place)
+        self._recent.add(stamp_s, place, self._tracks.numbers, self._tracks.here)
         answer = self._scale(here, d, shape)
         doubted_s = self._doubted_s
         if isinstance(answer, _Slipped):
@@ -188,11 +189,13 @@ class ParallaxScale:
             self._restart()
             self._path.append(here)
             self._tracks.update(small)
+            self._recent.add(stamp_s, place, self._tracks.numbers, self._tracks.here)
         elif isinstance(answer, ScaleShift) and 0 <= stamp_s - self._slipped_s < SETTLE_S:
             ago_s = stamp_s - self._slipped_s
             answer = Refusal(f'wheels slipped {ago_s:.1f} s ago: {SETTLE_S:g} s without are needed')
         if self._tracks.step_due:
             self._tracks.step(here)
+            self._recent.renew(self._tracks.numbers, self._tracks.here)
         return Refusal(restart) if restart else answer
 
     def _gap(self, stamp_s: float, pose: np.ndarray) -> str:
@@ -261,7 +264,7 @@ class ParallaxScale:
         way = float(np.linalg.norm(pairs[0][1].way))
         known = np.isfinite(sigma)
         slipped = self._recent.contradiction(
-            tracks.here[known], inverse[known], way, self._rays.focal_px, self._rays.at
+            known, inverse, way, self._rays.focal_px, self._rays.at
         )
         if slipped:
             return _Slipped(slipped)
@@ -452,12 +455,24 @@ def _combined(
 
 
 def _sampled(d: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """d at (n, 2) points, and how much it changes around them."""
-    d = d.astype(np.float32, copy=False)
-    around = np.ones((3, 3), np.uint8)
-    with np.errstate(over='ignore'):  # where nothing is known around a pixel, these are extremes
-        spread = cv2.dilate(d, around) - cv2.erode(d, around)
-    return at_points(d, points), at_points(spread, points)
+    """d at (n, 2) points, and how much it changes around them: from pixel to pixel, 3x3."""
+    height, width = d.shape
+    x, y = np.nan_to_num(points).astype(int).clip(0, (width - 2, height - 2)).T
+    around = np.arange(-1, 3)[:, None]
+    rows, columns = (y + around).clip(0, height - 1), (x + around).clip(0, width - 1)
+    patch = d[rows[:, None], columns]  # (4, 4, n): of all pixels only these are needed
+    with np.errstate(invalid='ignore'):  # where nothing is known, or infinite
+        change = (_extreme(np.fmax, patch) - _extreme(np.fmin, patch)).astype(np.float64)
+    a, b = points[:, 0] - x, points[:, 1] - y
+    a, b = a.clip(0, 1), b.clip(0, 1)
+    above, below = change[:, 0] * (1 - a) + change[:, 1] * a
+    return at_points(d, points), above * (1 - b) + below * b
+
+
+def _extreme(larger: Callable[..., np.ndarray], patch: np.ndarray) -> np.ndarray:
+    """The largest (or smallest) of 3x3 around the inner of (h, w, n)."""
+    lines = larger(larger(patch[:-2], patch[1:-1]), patch[2:])
+    return larger(larger(lines[:, :-2], lines[:, 1:-1]), lines[:, 2:])
 
 
 def _some(d: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Whether the last part of the way fits to the whole of it: wheels that spin, pictures that freeze.
 
 Depth by parallax is right only if the pictures have moved by as much as odometry says, all the way.
-In: the last pictures with their poses, and 1/Z of points by the whole way. Out: by which share of
-what odometry says the pictures have moved lately.
+In: where points were in the last pictures, the poses of these, and 1/Z of the points by the whole
+way. Out: by which share of what odometry says the pictures have moved lately.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
@@ -27,18 +26,18 @@ LEAST_PX, ROUNDS = 0.3, 4  # deviation of a point that is followed; of the robus
 MOST_FACTOR, SIGMAS = 1.4, 3.0
 SETTLE_S = 1.0  # after a contradiction: wheels that slip go on slipping
 WAY_SIGMA_M = 0.003  # by which the way between two poses is wrong
-THERE_AND_BACK_PX = 0.5
-WINDOW_PX, LEVELS = 15, 3
-CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.02)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Picture:
-    """A grey picture (h, w), and the pose of its camera (4, 4)."""
+    """The pose of its camera (4, 4); the numbers of points (n,), ascending, and their places (n, 2)
+    in it.
+    """
 
     stamp_s: float
-    grey: np.ndarray
     pose: np.ndarray
+    numbers: np.ndarray
+    places: np.ndarray
 
 
 class RecentMotion:
@@ -51,16 +50,26 @@ class RecentMotion:
         """Forget them."""
         self._pictures: collections.deque[_Picture] = collections.deque(maxlen=PICTURES)
 
-    def add(self, stamp_s: float, grey: np.ndarray, pose: np.ndarray) -> None:
-        """Take a picture (h, w) uint8 with its pose (4, 4), from the optical into a fixed frame."""
+    def add(
+        self, stamp_s: float, pose: np.ndarray, numbers: np.ndarray, places: np.ndarray
+    ) -> None:
+        """Take a picture with its pose (4, 4), from the optical into a fixed frame.
+
+        numbers: (n,) of the points that are followed into it, ascending; places: (n, 2) pixels.
+        """
         pictures = self._pictures
         while pictures and not 0 <= stamp_s - pictures[0].stamp_s <= KEPT_S:
             pictures.popleft()
-        pictures.append(_Picture(stamp_s, grey, pose))
+        pictures.append(_Picture(stamp_s, pose, numbers, places))
+
+    def renew(self, numbers: np.ndarray, places: np.ndarray) -> None:
+        """Replace the points of the last picture: new ones were found in it."""
+        last = self._pictures.pop()
+        self._pictures.append(_Picture(last.stamp_s, last.pose, numbers, places))
 
     def share(
         self,
-        points: np.ndarray,
+        known: np.ndarray,
         inverse: np.ndarray,
         way_m: float,
         focal_px: float,
@@ -68,43 +77,44 @@ class RecentMotion:
     ) -> tuple[float, float] | None:
         """Return how much the pictures have moved by what odometry says, and its deviation.
 
-        Over the last part of the way. points: (n, 2) pixels of the last picture; inverse: (n,) 1/Z
-        in it, by the whole way of way_m; rays_at: (n, 3) rays (x', y', 1) of pixels. None where
-        there is nothing to compare.
+        Over the last part of the way. known: (n,) bool, of which points of the last picture the
+        1/Z in it, inverse (n,), is known, by the whole way of way_m; rays_at: (n, 3) rays
+        (x', y', 1) of pixels. None where there is nothing to compare.
         """
         here, before = self._pictures[-1], self._earlier(way_m)
-        if before is None or len(points) < FEWEST_POINTS:
+        if before is None or not len(before.numbers):
             return None
-        some = np.linspace(0, len(points) - 1, min(len(points), MOST_POINTS)).astype(int)
-        points, inverse = points[some].astype(np.float32), inverse[some]
-        there, found = _followed(here.grey, before.grey, points)
-        if found.sum() < FEWEST_POINTS:
+        place = np.minimum(np.searchsorted(before.numbers, here.numbers), len(before.numbers) - 1)
+        some = np.flatnonzero(known & (before.numbers[place] == here.numbers))
+        if len(some) < FEWEST_POINTS:
             return None
-        rays, seen = rays_at(points[found]), rays_at(there[found])
+        if len(some) > MOST_POINTS:
+            some = some[np.linspace(0, len(some) - 1, MOST_POINTS).astype(int)]
+        rays, seen = rays_at(here.places[some]), rays_at(before.places[place[some]])
         turn = before.pose[:3, :3].T @ here.pose[:3, :3]
         way = before.pose[:3, :3].T @ (here.pose[:3, 3] - before.pose[:3, 3])
         turned = rays @ turn.T
-        moved = turned + inverse[found, None] * way
+        moved = turned + inverse[some, None] * way
         with np.errstate(all='ignore'):
             still = turned[:, :2] / turned[:, 2:]
             expected = moved[:, :2] / moved[:, 2:] - still
         observed = seen[:, :2] - still
-        known = np.isfinite(expected).all(axis=1) & np.isfinite(observed).all(axis=1)
-        known &= moved[:, 2] > 0.2
-        if known.sum() < FEWEST_POINTS:
+        usable = np.isfinite(expected).all(axis=1) & np.isfinite(observed).all(axis=1)
+        usable &= moved[:, 2] > 0.2
+        if usable.sum() < FEWEST_POINTS:
             return None
-        return _share(expected[known], observed[known], still[known], focal_px, way)
+        return _share(expected[usable], observed[usable], still[usable], focal_px, way)
 
     def contradiction(
         self,
-        points: np.ndarray,
+        known: np.ndarray,
         inverse: np.ndarray,
         way_m: float,
         focal_px: float,
         rays_at: Callable[[np.ndarray], np.ndarray],
     ) -> str:
         """Return why depth by the whole way cannot be right, '' if it can; as of `share`."""
-        found = self.share(points, inverse, way_m, focal_px, rays_at)
+        found = self.share(known, inverse, way_m, focal_px, rays_at)
         if found is None:
             return ''
         share, sigma = found
@@ -124,26 +134,6 @@ class RecentMotion:
             if moved >= SHARE_OF_WAY * way_m:
                 return each
         return None
-
-
-def _followed(
-    first: np.ndarray, second: np.ndarray, points: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where points of the first picture are in the second, and which are found, (n,) bool."""
-    there, found = _flow(first, second, points)
-    back, found_back = _flow(second, first, there)
-    found &= found_back & (np.linalg.norm(back - points, axis=1) < THERE_AND_BACK_PX)
-    return there, found & np.isfinite(there).all(axis=1)
-
-
-def _flow(
-    first: np.ndarray, second: np.ndarray, points: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    there, status, _ = cv2.calcOpticalFlowPyrLK(
-        first, second, points, points.copy(),
-        winSize=(WINDOW_PX, WINDOW_PX), maxLevel=LEVELS, criteria=CRITERIA,
-    )  # fmt: skip
-    return there, status.ravel() > 0
 
 
 def _share(

@@ -47,6 +47,11 @@ class Scan:
     ranges: NDArray[np.float32]
     seen_free: NDArray[np.float32]
 
+    @classmethod
+    def unknown(cls, beams: int) -> Scan:
+        """Return a scan that knows nothing on any of its beams."""
+        return cls(np.full(beams, np.nan, np.float32), np.full(beams, np.nan, np.float32))
+
 
 class Beams:
     """Which pixels each beam looks along: made once for a camera, its mount and a set of angles.

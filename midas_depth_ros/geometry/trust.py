@@ -21,6 +21,9 @@ TURNED_RAD, MOVED_M = 0.5, 2.0
 # of a way on which a witness says much the same of every frame only a share counts. The odometry,
 # which is as good everywhere, for about a room and a minute.
 FLOOR_ALONE_M, WITNESSED_SHARE = 0.3, 0.1
+# Near where both have contradicted each other, and have not agreed since, only for as much as
+# odometry needs to speak again: a ramp or an edge is still there for one who has turned aside.
+CREEP_M = 0.1
 ODOMETRY_ALONE_M, ODOMETRY_ALONE_S = 20.0, 60.0
 
 
@@ -37,6 +40,7 @@ class Trust:
         self._floor_m = 0.0  # the way since the floor was confirmed, or was new, as it counts
         self._floor_at: np.ndarray | None = None  # and the pose there
         self._odometry_m, self._odometry_s = -math.inf, -math.inf
+        self._doubted_at: np.ndarray | None = None  # where both have contradicted each other last
 
     def move(self, place: np.ndarray | None) -> None:
         """A new frame, from a pose (4, 4); None = unknown."""
@@ -64,13 +68,28 @@ class Trust:
 
     def forget_place(self) -> None:
         """The fixed frame has changed."""
-        self._place = self._floor_at = None
+        self._place = self._floor_at = self._doubted_at = None
+
+    def contradicted(self, first: str, second: str) -> None:
+        """Two sources contradict each other, and not in one frame alone."""
+        if {first, second} == {FLOOR, ODOMETRY}:
+            self._doubted_at = self._place
+
+    @property
+    def _floor_alone_m(self) -> float:
+        """How far the floor alone is believed here."""
+        before, now = self._doubted_at, self._place
+        if before is None or now is None:
+            return FLOOR_ALONE_M
+        near = float(np.linalg.norm(now[:3, 3] - before[:3, 3])) < MOVED_M
+        return CREEP_M if near else FLOOR_ALONE_M
 
     def agreed(self, first: str, second: str, stamp_s: float) -> None:
         """Two sources have agreed that both give metres."""
         if ODOMETRY in (first, second):
             self._odometry_m, self._odometry_s = self._way_m, stamp_s
             if FLOOR in (first, second):
+                self._doubted_at = None
                 self._renew()
 
     def unconfirmed(
@@ -81,10 +100,11 @@ class Trust:
             return ''
         why = {name: fit.reason for name, fit in said.items() if isinstance(fit, Refusal)}
         if FLOOR in speaking:
-            if self._unconfirmed_m <= FLOOR_ALONE_M:
+            alone_m = self._floor_alone_m
+            if self._unconfirmed_m <= alone_m:
                 return ''
             return (
-                f'the odometry has not confirmed the floor on the last {FLOOR_ALONE_M:g} m or '
+                f'the odometry has not confirmed the floor on the last {alone_m:g} m or '
                 f'more of the way: {why[ODOMETRY]}; turn the robot, or drive it by hand past '
                 'things with texture'
             )
@@ -98,12 +118,14 @@ class Trust:
         )
 
 
-def is_elsewhere(before: np.ndarray, now: np.ndarray, *, by_way: bool = True) -> bool:
+def is_elsewhere(
+    before: np.ndarray, now: np.ndarray, *, by_way: bool = True, share: float = 1.0
+) -> bool:
     """Whether a camera of the pose `now` no longer sees what it saw from `before`; both (4, 4).
 
-    by_way: also where it has moved on.
+    by_way: also where it has moved on. share: of what that takes.
     """
     moved_m = float(np.linalg.norm(now[:3, 3] - before[:3, 3]))
     cosine = (float(np.trace(before[:3, :3].T @ now[:3, :3])) - 1) / 2
-    turned = math.acos(max(-1.0, min(1.0, cosine))) >= TURNED_RAD
-    return turned or (by_way and moved_m >= MOVED_M)
+    turned = math.acos(max(-1.0, min(1.0, cosine))) >= share * TURNED_RAD
+    return turned or (by_way and moved_m >= share * MOVED_M)

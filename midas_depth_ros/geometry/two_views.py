@@ -66,15 +66,16 @@ def corrected_motion(
     across = tangents(first)
     prior = np.array([turn_sigma_rad] * 3 + [direction_sigma] * 2) ** -2.0
     change = np.zeros(5)
-    spread = _inverse(certainty)
+    views = _Views(there.T, here.T, _inverse(certainty))
     for iteration in range(ITERATIONS):
-        off, slope = _epipolar(there, here, spread, rotation, direction, across, focal_px)
+        lines = _lines(views, rotation, direction, focal_px)
+        off, slope = lines.off, _by_motion(views, lines, direction, across)
         most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
         votes = tukey_votes(off, BIWEIGHT * deviation)
-        weighted = slope * (votes / deviation**2)[:, None]
-        information = weighted.T @ slope
-        pull = -weighted.T @ off
+        weighted = slope * (votes / deviation**2)
+        information = weighted @ slope.T
+        pull = -weighted @ off
         step = np.linalg.solve(information + np.diag(prior), pull - prior * change)
         change = change + step
         rotation = cv2.Rodrigues(step[:3])[0] @ rotation
@@ -97,9 +98,10 @@ def tangents(direction: np.ndarray) -> np.ndarray:
     """Return two unit vectors (2, 3) at right angles to a unit vector (3,) and each other."""
     least = np.zeros(3)
     least[int(np.argmin(np.abs(direction)))] = 1.0
-    one = np.cross(direction, least)
+    beside = _skew(direction)
+    one = beside @ least
     one /= np.linalg.norm(one)
-    return np.stack([one, np.cross(direction, one)])
+    return np.stack([one, beside @ one])
 
 
 def _inverse(symmetric: np.ndarray) -> np.ndarray:
@@ -108,33 +110,75 @@ def _inverse(symmetric: np.ndarray) -> np.ndarray:
     return np.stack([yy, -xy, xx]) / (xx * yy - xy * xy)
 
 
-def _epipolar(
-    there: np.ndarray, here: np.ndarray, spread: np.ndarray, rotation: np.ndarray,
-    direction: np.ndarray, across: np.ndarray, focal_px: float,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Distances from the epipolar lines in pixels of a good corner (n,), their slopes (n, 5)."""
-    turned = there @ rotation.T
-    beside = _skew(direction)
-    line_here = turned @ beside.T  # direction x turned
-    plane = here @ beside  # here x direction
-    line_there = plane @ rotation
-    x, y = line_here[:, 0], line_here[:, 1]
+class _Views:
+    """Rays of the same points in two views, (3, n) each, and the covariances of their places."""
+
+    def __init__(self, there: np.ndarray, here: np.ndarray, spread: np.ndarray) -> None:
+        self.there, self.here = np.ascontiguousarray(there), np.ascontiguousarray(here)
+        self.xx, self.xy, self.yy = spread[0], 2 * spread[1], spread[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lines:
+    """Distances from epipolar lines, in pixels of a good corner (n,), and what they are made of.
+
+    factor: (n,), that makes them pixels. turned: (3, n), the rays there in the axes of here. here:
+    (3, n), there: (2, n), coefficients of the lines.
+    """
+
+    off: np.ndarray
+    factor: np.ndarray
+    turned: np.ndarray
+    here: np.ndarray
+    there: np.ndarray
+
+
+def _lines(views: _Views, rotation: np.ndarray, direction: np.ndarray, focal_px: float) -> _Lines:
+    here = views.here
+    essential = _skew(direction) @ rotation
+    both = np.concatenate([rotation, essential]) @ views.there
+    x, y = both[3], both[4]  # of the line here: direction x turned
+    line_there = essential.T[:2] @ here
     size = x * x + y * y
     # The variance across the line, of the place here and of the one there, which is alike.
-    variance = (x * x * spread[0] + 2 * x * y * spread[1] + y * y * spread[2]) / np.maximum(
-        size, 1e-18
-    )
-    size = size + line_there[:, 0] ** 2 + line_there[:, 1] ** 2
-    factor = focal_px / np.sqrt(np.maximum(size * variance, 1e-18))
-    off = np.einsum('ij,ij->i', here, line_here) * factor
-    slope = np.empty((len(here), 5))
+    variance = x * x * views.xx + x * y * views.xy + y * y * views.yy
+    variance /= np.maximum(size, 1e-18)
+    size += line_there[0] * line_there[0]
+    size += line_there[1] * line_there[1]
+    size *= variance
+    factor = focal_px / np.sqrt(np.maximum(size, 1e-18))
+    off = (here[0] * x + here[1] * y + here[2] * both[5]) * factor
+    return _Lines(off, factor, both[:3], both[3:], line_there)
+
+
+def _by_motion(
+    views: _Views, lines: _Lines, direction: np.ndarray, across: np.ndarray
+) -> np.ndarray:
+    """The slopes (5, n) of the distances by turn and direction."""
+    here, turned = views.here, lines.turned
+    slope = np.empty((5, here.shape[1]))
     # turned x (here x direction) = here (turned . direction) - direction (turned . here)
-    inner = np.einsum('ij,ij->i', turned, here)
-    slope[:, :3] = here * (turned @ direction)[:, None] - inner[:, None] * direction
-    # along . (turned x here) = turned . (here x along)
-    for number, along in enumerate(across):
-        slope[:, 3 + number] = np.einsum('ij,ij->i', turned, here @ _skew(along))
-    return off, slope * factor[:, None]
+    inner = turned[0] * here[0] + turned[1] * here[1] + turned[2] * here[2]
+    np.multiply(here, direction @ turned, out=slope[:3])
+    slope[:3] -= direction[:, None] * inner
+    slope[3:] = _by_direction(views, lines, across)
+    slope *= lines.factor
+    return slope
+
+
+def _by_direction(views: _Views, lines: _Lines, across: np.ndarray) -> np.ndarray:
+    """The slopes (2, n) by direction, without the factor: along . (turned x here)."""
+    return across @ _cross(lines.turned, views.here)
+
+
+def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The cross products of (3, n) vectors, without the overhead of np.cross."""
+    result = np.empty_like(first)
+    for axis in range(3):
+        one, two = (axis + 1) % 3, (axis + 2) % 3
+        np.multiply(first[one], second[two], out=result[axis])
+        result[axis] -= first[two] * second[one]
+    return result
 
 
 def _skew(vector: np.ndarray) -> np.ndarray:
@@ -153,27 +197,24 @@ def focal_change(
     length = float(np.linalg.norm(way))
     first = direction = way / length
     across, spread = tangents(first), _inverse(certainty)
+    there, here = there.T, here.T
     sigma = math.hypot(DIRECTION_SIGMA_RAD, PLACE_SIGMA_M / length)
     prior = np.diag(np.array([sigma, sigma, FOCAL_SIGMA]) ** -2.0)
     change = np.zeros(3)
     for iteration in range(ITERATIONS + 1):
-        sides = []
-        for more in (0.0, STEP_RAD):
-            wider = math.exp(change[2] + more)
-            scaled = np.array([1 / wider, 1 / wider, 1.0])
-            sides.append(
-                _epipolar(
-                    there * scaled, here * scaled, spread, rotation, direction, across,
-                    focal_px * wider,
-                )
-            )  # fmt: skip
-        off = sides[0][0]
-        slope = np.column_stack([sides[0][1][:, 3:], (sides[1][0] - off) / STEP_RAD])
+        views, wider = _narrowed(there, here, spread, change[2])
+        lines = _lines(views, rotation, direction, wider * focal_px)
+        beside, wider = _narrowed(there, here, spread, change[2] + STEP_RAD)
+        off_beside = _lines(beside, rotation, direction, wider * focal_px).off
+        by_focal = (off_beside - lines.off) / STEP_RAD
+        by_direction = _by_direction(views, lines, across) * lines.factor
+        slope = np.concatenate([by_direction, by_focal[None]])
+        off = lines.off
         most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
-        weighted = slope * (tukey_votes(off, BIWEIGHT * deviation) / deviation**2)[:, None]
-        information = weighted.T @ slope
-        step = np.linalg.solve(information + prior, -weighted.T @ off - prior @ change)
+        weighted = slope * (tukey_votes(off, BIWEIGHT * deviation) / deviation**2)
+        information = weighted @ slope.T
+        step = np.linalg.solve(information + prior, -weighted @ off - prior @ change)
         change = np.clip(change + step, -0.4, 0.4)
         direction = first + change[:2] @ across
         direction = direction / np.linalg.norm(direction)
@@ -182,6 +223,15 @@ def focal_change(
     if not certain > 0:
         return 0.0, 0.0
     return float(change[2]) * (1 + FOCAL_SIGMA**-2.0 / certain), certain
+
+
+def _narrowed(
+    there: np.ndarray, here: np.ndarray, spread: np.ndarray, change: float
+) -> tuple[_Views, float]:
+    """The views with a focal length whose logarithm is larger by `change`, and its factor."""
+    wider = math.exp(change)
+    scaled = np.array([[1 / wider], [1 / wider], [1.0]])
+    return _Views(there * scaled, here * scaled, spread), wider
 
 
 def common_share(
@@ -194,20 +244,16 @@ def common_share(
     total = float(weight @ np.abs(inverse))
     if not total > 0:
         return math.inf
-    length = float(np.linalg.norm(pair.way))
-    slopes = []
-    for number in range(5):
-        turn = np.zeros(3)
-        way = pair.way
-        if number < 3:
-            turn[number] = STEP_RAD
-        else:
-            way = way + length * STEP_RAD * pair.across[number - 3]
-        moved = dataclasses.replace(pair, rotation=cv2.Rodrigues(turn)[0] @ pair.rotation, way=way)
-        change = inverse_depths(there, here, certainty, moved, focal_px)[0] - inverse
-        slopes.append(float(weight @ change) / (STEP_RAD * total))
-    slope = np.array(slopes)
+    # As it is, turned a little about each axis, and with each other direction.
+    rotations, ways = np.stack([pair.rotation] * 6), np.stack([pair.way] * 6)
+    rotations[1:4] += STEP_RAD * _TURNS @ pair.rotation
+    ways[4:] += float(np.linalg.norm(pair.way)) * STEP_RAD * pair.across
+    moved = _along_lines(there.T, here.T, certainty.T, rotations, ways)[0]
+    slope = (moved[1:] - moved[0]) @ weight / (STEP_RAD * total)
     return math.sqrt(float(slope @ pair.covariance @ slope))
+
+
+_TURNS = np.stack([_skew(axis) for axis in np.eye(3)])
 
 
 def inverse_depths(
@@ -218,18 +264,30 @@ def inverse_depths(
 
     A point that the motion does not move (at the focus of expansion) has an infinite deviation.
     """
-    back = here @ pair.rotation  # the rays in the axes of the other view
-    way = pair.way @ pair.rotation
-    lever = way[:2] - there[:, :2] * way[2]
-    off = back[:, :2] - there[:, :2] * back[:, 2:]
-    xx, xy, yy = certainty.T
-    x, y = lever.T
-    one, two = xx * x + xy * y, xy * x + yy * y
-    squared = np.maximum(one * x + two * y, 1e-18)
-    inverse = (one * off[:, 0] + two * off[:, 1]) / squared
-    along = np.clip(back[:, 2] - inverse * way[2], 0.2, 5.0)  # depth there by depth here
-    sigma = math.sqrt(2.0) * pair.deviation_px / focal_px * along / np.sqrt(squared)
-    return inverse, sigma
+    inverse, squared, along = _along_lines(
+        there.T, here.T, certainty.T, pair.rotation[None], pair.way[None]
+    )
+    along = np.clip(along[0], 0.2, 5.0)
+    sigma = math.sqrt(2.0) * pair.deviation_px / focal_px * along / np.sqrt(squared[0])
+    return inverse[0], sigma
+
+
+def _along_lines(
+    there: np.ndarray, here: np.ndarray, certainty: np.ndarray, rotations: np.ndarray,
+    ways: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """1/Z by some motions (m, 3, 3) and (m, 3), the squared lengths that it moves a point by per
+    1/Z, and depth there by depth here, (m, n) each.
+    """
+    back = rotations.swapaxes(1, 2) @ here  # the rays in the axes of the other view
+    way = (ways[:, None] @ rotations)[:, 0, :, None]
+    lever_x, lever_y = way[:, 0] - there[0] * way[:, 2], way[:, 1] - there[1] * way[:, 2]
+    off_x, off_y = back[:, 0] - there[0] * back[:, 2], back[:, 1] - there[1] * back[:, 2]
+    xx, xy, yy = certainty
+    one, two = xx * lever_x + xy * lever_y, xy * lever_x + yy * lever_y
+    squared = np.maximum(one * lever_x + two * lever_y, 1e-18)
+    inverse = (one * off_x + two * off_y) / squared
+    return inverse, squared, back[:, 2] - inverse * way[:, 2]
 
 
 __all__ = [

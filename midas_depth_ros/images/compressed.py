@@ -56,6 +56,7 @@ NO_END_MARKER = 'without end marker'  # how such a JPEG is reported and counted
 VIDEO = 'is video: republish it as raw or jpeg, by ffmpeg_image_transport for example'
 DEPTH = 'is a depth image: subscribe to the topic of the camera picture'
 PACKED = 'is packed by another transport: republish it as raw or compressed'
+DEPTH_ENDING = '/compressedDepth'  # of the topics on which image_transport has depth images
 # Words of the `format` string, in lower case, and what the error says.
 DEPTH_FORMATS = ('compresseddepth', 'rvl', 'depthz')
 FOREIGN_FORMATS = {

@@ -133,6 +133,7 @@ def _directory(data: bytes) -> tuple[TiffLayout, list[TiffEntry]]:
 # --- PNG and WebP.
 
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+DEPTH_HEADER_BYTES = 12  # of image_transport's compressedDepth
 # The chunks that define pixels. Transparency (tRNS) is removed: alpha is dropped anyway.
 PNG_CHUNKS = (b'IHDR', b'PLTE', b'IDAT', b'IEND')
 # By colour type: samples per pixel, and the bits they may have. Then the passes of an interlaced
@@ -172,6 +173,11 @@ def container_of(data: bytes) -> Container:
     for magic, offset, container in MAGIC:
         if data.startswith(magic, offset):
             return container
+    if data.startswith(PNG_SIGNATURE, DEPTH_HEADER_BYTES):
+        raise UnsupportedFormat(
+            'data is a PNG behind the header of compressedDepth, a depth image: subscribe to the '
+            'topic of the camera picture'
+        )
     raise UnsupportedFormat(
         f'data starts with {shown(data[:12])}, which is not a JPEG, PNG, TIFF or WebP: '
         'give one of these'

@@ -2,7 +2,7 @@
 
 A serialised sensor_msgs/Image or CompressedImage (plain CDR, OMG DDSI-RTPS 10.2, either byte order)
 goes in; an object with the message's fields comes out, whose `data` is a view. A frame that is
-dropped is never copied.
+dropped is never copied. A tf2_msgs/TFMessage can be read where its Python type is not installed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
 LONGEST_TEXT = 4096  # of a frame_id or encoding; a dozen outputs repeat the frame_id
 NANOSECONDS = 1_000_000_000  # in a second
 ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
+TF, TF_STATIC = '/tf', '/tf_static'  # topics of tf2_msgs/TFMessage
+LEAST_TRANSFORM_BYTES = 72  # stamp, two empty names, seven doubles
 
 
 class Stamp(NamedTuple):
@@ -91,6 +93,31 @@ def read_compressed(serialised: bytes) -> SerialisedCompressedImage:
     )
 
 
+class SerialisedTransform(NamedTuple):
+    """As geometry_msgs/TransformStamped; numbers: translation x, y, z, rotation x, y, z, w."""
+
+    header: SerialisedHeader
+    child_frame_id: str
+    numbers: tuple[float, ...]
+
+
+def read_transforms(serialised: bytes) -> list[SerialisedTransform]:
+    """Read a serialised tf2_msgs/TFMessage. Raises MalformedMessage or InvalidField."""
+    reader = _Reader(serialised)
+    count = reader.number('transforms')
+    if count > len(serialised) // LEAST_TRANSFORM_BYTES:
+        raise MalformedMessage(
+            f'the serialised message has {len(serialised)} bytes and states {count} transforms: it '
+            'was cut short or damaged in transit'
+        )
+    return [
+        SerialisedTransform(
+            reader.header(), reader.text('child_frame_id'), reader.doubles(7, 'transform')
+        )
+        for _ in range(count)
+    ]
+
+
 class _Reader:
     """Reads one field after the other; 4-byte numbers are aligned to multiples of 4."""
 
@@ -106,14 +133,21 @@ class _Reader:
         self._at = 0
         self._unsigned = struct.Struct(order + 'I')
         self._stamp = struct.Struct(order + 'iI')
+        self._order = order
 
     def header(self) -> SerialisedHeader:
+        self._at += -self._at % 4
         stamp = Stamp(*self._unpack(self._stamp, 'stamp'))
         return SerialisedHeader(stamp, self.text('frame_id'))
 
     def number(self, field: str) -> int:
         self._at += -self._at % 4
         return int(self._unpack(self._unsigned, field)[0])
+
+    def doubles(self, count: int, field: str) -> tuple[float, ...]:
+        self._at += -self._at % 8
+        taken = self._take(8 * count, field)
+        return struct.unpack(f'{self._order}{count}d', taken)
 
     def byte(self, field: str) -> int:
         return self._take(1, field)[0]
@@ -188,26 +222,33 @@ def grey_of(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]
 
 
 def millimetres_of(depth_z: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Convert (H, W) float32 metres to whole millimetres; 0 for NaN, infinity and above 65535."""
-    millimetres = np.rint(np.nan_to_num(depth_z, nan=0.0, posinf=0.0) * MILLIMETRES)
+    """Convert (H, W) float32 metres to whole millimetres; 0 for NaN, infinity, what is not above 0
+    and what is above 65535.
+    """
+    is_known = (depth_z > 0) & (depth_z < 2 * LARGEST_16UC1 / MILLIMETRES)
+    millimetres = np.rint(np.where(is_known, depth_z, 0) * np.float32(MILLIMETRES))
     millimetres[millimetres > LARGEST_16UC1] = 0
     return millimetres.astype(np.uint16)
 
 
 def packed_points(
-    points: NDArray[np.float32], rgb: NDArray[np.uint8], sigma: NDArray[np.float32]
+    points: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+    sigma: NDArray[np.float32],
+    height: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    """Pack (h, w, 3) float32 metres, (h, w, 3) uint8 RGB and (h, w) float32 metres as (h, w, 5)
-    float32: x, y, z, rgb, sigma.
+    """Pack (h, w, 3) float32 metres, (h, w, 3) uint8 RGB and twice (h, w) float32 metres as
+    (h, w, 6) float32: x, y, z, rgb, sigma, height.
 
-    rgb is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it.
+    rgb is 0x00RRGGBB in the bits of a float32, as PCL and rviz2 read it. No height is NaN.
     """
-    packed = np.empty((*points.shape[:2], 5), np.float32)
+    packed = np.empty((*points.shape[:2], 6), np.float32)
     packed[..., :3] = points
     bgr = np.zeros((*points.shape[:2], 4), np.uint8)
     bgr[..., :3] = rgb[..., ::-1]
     packed[..., 3] = bgr.view(np.float32)[..., 0]
     packed[..., 4] = sigma
+    packed[..., 5] = np.float32(np.nan) if height is None else height
     return packed
 
 

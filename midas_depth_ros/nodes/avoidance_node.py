@@ -37,11 +37,11 @@ from midas_depth_ros.avoidance import (
     read_scan,
 )
 from midas_depth_ros.images import NANOSECONDS, stamp_ns
-from midas_depth_ros.nodes.depth.metric_sources import rotation_matrix
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import status_message
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.spinning import run_node
+from midas_depth_ros.nodes.ros.transforms import rotation_matrix
 from midas_depth_ros.options.avoidance import FARTHEST_SENSOR_M, AvoidanceSettings
 
 # --- Where the sensor of a scan sits on the robot: from TF, if tf2_ros is installed, or by

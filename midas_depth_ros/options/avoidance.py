@@ -305,3 +305,23 @@ class AvoidanceSettings(Options):
                 f'stop_distance {self.stop_distance:g}: the stop zone would not be in view'
             )
         return ''
+
+
+@dataclasses.dataclass(frozen=True)
+class ObstacleDistanceSettings(Options):
+    """The parameters of `obstacle_distance_node`."""
+
+    autopilot: str = parameter(
+        'mavros',
+        'What obstacle_distance is: mavros = the LaserScan of which its plugin obstacle_distance '
+        'makes the message, remapped to /mavros/obstacle/send; px4 = px4_msgs/ObstacleDistance, '
+        'remapped to /fmu/in/obstacle_distance, where px4_msgs is installed.',
+        choices=('mavros', 'px4'),
+    )
+    sensor_yaw: float = live_parameter(
+        0.0,
+        'Angle of the x axis of the scan to the left of straight ahead of the vehicle.',
+        unit='rad',
+        minimum=-3.1416,
+        maximum=3.1416,
+    )

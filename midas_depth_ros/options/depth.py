@@ -295,7 +295,7 @@ class DepthNodeSettings(Options):
     mount_from_tf: bool = parameter(
         False,
         'Take height, pitch and roll from TF (body_frame to the optical frame) instead of the '
-        'parameters; needs tf2_ros.',
+        'parameters; a live node needs tf2_ros.',
     )
     imu_topic: str = parameter(
         '',

@@ -173,8 +173,8 @@ class OdometryOptions(Options):
     )
     fixed_frame: str = parameter(
         '',
-        'Instead of a topic: the fixed frame of TF, such as odom, in which body_frame moves; needs '
-        'tf2_ros. Empty = none.',
+        'Instead of a topic: the fixed frame of TF, such as odom, in which body_frame moves; a '
+        'live node needs tf2_ros. Empty = none.',
         check=check_frame_id,
     )
     max_age: float = live_parameter(
@@ -254,6 +254,27 @@ class DepthImageOptions(Options):
         False,
         'Enlarge depth/image along the edges of the camera picture, as heatmap.edge_aware does. '
         'Scan, obstacles and points always use the depth at network size.',
+    )
+    compressed_format: str = live_parameter(
+        'png',
+        'How depth/image/compressedDepth is encoded: png, which every image_transport reads, or '
+        'rvl, which takes half the CPU; image_transport of ROS 2 Humble cannot read it.',
+        choices=('png', 'rvl'),
+    )
+    compressed_png_level: int = live_parameter(
+        1,
+        'Compression level of png: more is smaller and takes longer (docs/wifi.md).',
+        minimum=0,
+        maximum=9,
+    )
+    compressed_quantization: float = live_parameter(
+        50.0,
+        'Depth q at which neighbouring values of a compressed 32FC1 lie 1 m apart, as '
+        'depth_quantization of image_transport; less is fewer bytes. Read back, metres are off by '
+        'at most Z^2 / (2 q (q + 1)), or more where 16 bits do not reach down to depth.min.',
+        unit='m',
+        minimum=1.0,
+        maximum=150.0,
     )
 
     def conflict(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.avoidance import AvoidanceSettings, ObstacleDistanceSettings
 from midas_depth_ros.options.declarations import Spec, allowed, group_specs, specs
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraSettings
@@ -75,6 +75,12 @@ NODES = (
         'at start',
     ),
     AVOIDANCE_NODE,
+    NodeReference(
+        'obstacle_distance_node',
+        ObstacleDistanceSettings,
+        'Tells an autopilot (PX4, ArduPilot) the obstacles of a scan, as OBSTACLE_DISTANCE.',
+        'at start',
+    ),
 )
 
 YAML_HEADER = """\

@@ -199,6 +199,24 @@ def test_who_sees_nothing_ahead_any_more_does_not_go_on_by_what_he_remembers(lef
         assert driver.step(scan=blind).linear == 0.0
 
 
+def test_a_scan_that_withdraws_what_was_seen_stops_the_robot_at_once():
+    """The metres of the last scans were found to be wrong: nothing of them counts any more."""
+    unknown = fields()
+    unknown['ranges'] = np.full(len(unknown['ranges']), NAN)
+    blind = read_scan(**unknown, place=CENTRE)
+    withdrawn = read_scan(**unknown, place=CENTRE, seen_free=np.zeros(len(unknown['ranges'])))
+    braking = math.ceil(0.5 / OPTIONS.stop_deceleration / STEP) + 1
+    assert braking * STEP < OPTIONS.timeout
+    for scan, linear in ((withdrawn, 0.0), (blind, pytest.approx(0.5, abs=0.2))):
+        driver = Driver()
+        driver.steps(60, scan=wall(INF))
+        assert driver.steps(braking, scan=scan).linear == linear
+    driver = Driver()
+    driver.steps(60, scan=wall(INF))
+    driver.steps(braking, scan=withdrawn)
+    assert driver.steps(60, scan=wall(INF)).linear == 0.5  # what is seen anew counts
+
+
 def test_auto_prefers_a_fresh_scan_and_falls_back_to_closeness():
     far, near = (0.0, 0.0, 0.0), (0.0, 0.9, 0.0)
     assert settled(scan=wall(INF), closeness=near).linear == 0.5

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scans import fields, wall
 
 from midas_depth_ros.avoidance import BadScan, SensorPlace, read_scan
+from midas_depth_ros.avoidance.scan import LOOKED_M
 
 NAN, INF = math.nan, math.inf
 
@@ -214,11 +215,23 @@ def test_an_unknown_beam_is_known_as_far_as_its_floor_was_seen():
     ranges = [NAN, NAN, 2.0, INF, NAN, NAN, NAN, NAN]
     seen = [1.5, NAN, 1.0, 1.0, INF, -1.0, 9.0, 0.0]
     view = read_scan(ranges, 0.0, 0.07, 0.01, 0.05, 8.0, SensorPlace(), seen)
-    expected = [1.5, 0.0, 2.0, 8.0, 0.0, 0.0, 8.0, 0.0]
+    expected = [1.5, 0.0, 2.0, 8.0, 0.0, 0.0, 8.0, LOOKED_M]
     np.testing.assert_array_equal(view.known_m, expected)
     alone = read_scan(ranges, 0.0, 0.07, 0.01, 0.05, 8.0)
     np.testing.assert_array_equal(alone.known_m, [0.0, 0.0, 2.0, 8.0, 0.0, 0.0, 0.0, 0.0])
     assert len(view.x) == len(alone.x) == 1
+
+
+def test_a_beam_that_was_seen_free_for_nothing_has_looked_and_knows_nothing():
+    """So what was seen there before is forgotten; a beam that is only unknown leaves it."""
+    step, ranges = 0.0175, np.full(91, NAN)
+    given = (ranges, -45 * step, 45 * step, step, 0.05, 8.0, SensorPlace(x=0.0))
+    for seen, looks in ((np.zeros(91), True), (ranges, False), (None, False)):
+        view = read_scan(*given, seen)
+        x, y = np.array([0.3, 1.0, 5.0]), np.zeros(3)
+        assert view.coverage.unknown_in_view(x[:2], y[:2]).tolist() == [looks] * 2
+        assert not view.coverage.knows(x, y).any()
+        assert not view.knows_ahead(0.3)
 
 
 def test_a_seen_free_of_another_size_is_refused():

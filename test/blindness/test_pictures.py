@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from bags import JAZZY, START_NS, camera_info_message, raw_message
+from depth_reader import read_depth
 from effort import THOROUGH
 
 from midas_depth_ros.depth import load_estimator
@@ -29,7 +30,8 @@ FOCAL_PX = 190.0
 CAMERA = BagCamera('camera', '/camera/image_raw', '/camera/camera_info')
 MOUNT = {'camera_height': 0.3, 'camera_pitch': 0.2}
 STEP_NS = 200_000_000  # the node's default rate
-TOPICS = ('closeness', 'scan', 'seen_free', 'proximity', 'nearest_point', 'depth/image')
+PACKED = 'depth/image/compressedDepth'
+TOPICS = ('closeness', 'scan', 'seen_free', 'proximity', 'nearest_point', 'depth/image', PACKED)
 
 
 @pytest.fixture(scope='module')
@@ -89,6 +91,8 @@ def clear_in(made) -> list[str]:
         depth = np.frombuffer(bytes(made['depth/image'].data), np.float32)
         if np.isfinite(depth).any():
             found.append('depth')
+    if PACKED in made and np.isfinite(read_depth(made[PACKED])).any():
+        found.append('compressed depth')
     return found
 
 

@@ -33,6 +33,7 @@ TOPICS = {
     'heatmap/image/compressed': 'sensor_msgs/msg/CompressedImage',
     'closeness': 'geometry_msgs/msg/Vector3Stamped',
     'depth/image': 'sensor_msgs/msg/Image',
+    'depth/image/compressedDepth': 'sensor_msgs/msg/CompressedImage',
     'depth/camera_info': 'sensor_msgs/msg/CameraInfo',
     'depth/sigma': 'sensor_msgs/msg/Image',
     'scan': 'sensor_msgs/msg/LaserScan',
@@ -40,6 +41,7 @@ TOPICS = {
     'proximity': 'sensor_msgs/msg/Range',
     'nearest_point': 'geometry_msgs/msg/PointStamped',
     'points': 'sensor_msgs/msg/PointCloud2',
+    'obstacles': 'sensor_msgs/msg/PointCloud2',
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import ros_helpers  # noqa: F401 - before the first message, see there
 from bags import JAZZY, START_NS, camera_info_message, header, raw_message, write_bag
+from frames import quaternion_of, recorded, tf_message
 from rosbags.rosbag2 import Writer
 
+from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.lab.evaluate.plots import CSS
 
 from .conftest import corridor
@@ -154,6 +157,42 @@ def test_what_is_wrong_is_one_line_with_the_remedy(bag, midas_depth, named, trut
     done = midas_depth('evaluate', bag(**named), '--truth', truth, *place, '-o', 'a.html', *OURS)
     assert re.search(words, line(done))
     assert sorted(each.name for each in tmp_path.iterdir()) == ['bag']
+
+
+def two_cameras(path):
+    """One looks ahead, one to the left and is higher; TF knows both, and the lidar."""
+    found = messages()
+    for time_ns, topic, message in list(found):
+        if topic.startswith('/front/'):
+            head = dataclasses.replace(message.header, frame_id='left_optical_frame')
+            turned_to = dataclasses.replace(message, header=head)
+            found.append((time_ns + 5, topic.replace('/front/', '/left/'), turned_to))
+    ahead = CameraMount(0.3, 0.17).body_axes()
+    left = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) @ ahead
+    static = [
+        recorded('base_footprint', OPTICAL, 0, (0.2, 0, 0.3), quaternion_of(ahead)),
+        recorded('base_footprint', 'left_optical_frame', 0, (0, 0.15, 0.5), quaternion_of(left)),
+        recorded('base_footprint', 'lidar', 0, (0.1, 0, 0.2)),
+    ]
+    found.append((START_NS, '/tf_static', tf_message(*static)))
+    return write_bag(path, sorted(found, key=lambda each: each[0]))
+
+
+def test_of_several_cameras_one_is_named_and_each_is_mounted_as_tf_says(midas_depth, tmp_path):
+    path = two_cameras(tmp_path / 'bag')
+    arguments = ('--truth', '/scan', '--json', '--model', 'embedded', '--rate', '0')
+    words = r'has 2 cameras \(front, left\): name one by --camera or --topic'
+    assert re.search(words, line(midas_depth('evaluate', path, *arguments)))
+    for camera, height, place in (
+        ('front', '0.300', 'x -0.1, y 0, z 0.2 m, yaw 0, pitch 0'),
+        ('left', '0.500', 'x -0.15, y -0.1, z 0.2 m, yaw -90, pitch 0'),
+    ):
+        done = midas_depth('evaluate', path, *arguments, '--camera', camera)
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert found['camera']['name'] == camera
+        assert f'{height} m above' in found['notes'][0]
+        assert place in found['truth']['text']
 
 
 def test_a_truth_in_the_frame_of_the_pictures_needs_no_place(bag, midas_depth):

@@ -17,7 +17,7 @@ from bags import raw_message, write_bag, write_image_bag
 from PIL import Image
 
 import midas_depth_ros
-from midas_depth_ros.cli.image import Result
+from midas_depth_ros.cli.image_outputs import Result
 from midas_depth_ros.cli.options import Look, Metres
 from midas_depth_ros.cli.video import VideoView
 from midas_depth_ros.depth import load_estimator

@@ -22,7 +22,7 @@ from disks import all_files, fill, small_disk
 from effort import THOROUGH
 from PIL import Image
 
-from midas_depth_ros.cli.image import OUTPUTS
+from midas_depth_ros.cli.image_outputs import OUTPUTS
 from midas_depth_ros.lab.output import CommandError, write_atomically
 from midas_depth_ros.lab.speed import candidates as bench_weights
 

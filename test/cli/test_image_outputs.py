@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import SceneEstimator
 
-from midas_depth_ros.cli.image import Result, cloud_ply, depth_png
+from midas_depth_ros.cli.image_outputs import Result, cloud_ply, depth_png
 from midas_depth_ros.cli.options import Look, Metres
 from midas_depth_ros.geometry import CameraModel, CameraMount, InvalidInverseDepth, ply_bytes
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render

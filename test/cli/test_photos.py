@@ -16,7 +16,7 @@ from fakes import BrightnessEstimator
 from PIL import Image, features
 
 from midas_depth_ros.cli import options as model_module
-from midas_depth_ros.cli.image import Result
+from midas_depth_ros.cli.image_outputs import Result
 from midas_depth_ros.cli.options import Look, Metres
 from midas_depth_ros.geometry import ScaleShift
 from midas_depth_ros.images import ImageError

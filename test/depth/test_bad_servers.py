@@ -12,8 +12,8 @@ import time
 import pytest
 from weights_server import CONTENT, HALF, OTHER, Answer, failure, fetch, lay_part, own_home, serving
 
+from midas_depth_ros.depth.download_limit import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights import DownloadOptions
 
 CURT = DownloadOptions(connect_timeout_s=5, read_timeout_s=0.2, first_pause_s=0)
 HTML = b'<html><body>Welcome to the airport. Log in, please.</body></html>'

@@ -16,15 +16,13 @@ from weights_server import CONTENT, IMPATIENT, OTHER, Answer, own_home, serving
 from midas_depth_ros.depth import models, weights
 from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
 from midas_depth_ros.depth.weights import (
-    FileState,
-    WeightsFile,
     candidate_paths,
     download_folder,
     ensure_weights,
     examine_all,
     find_weights,
-    verify,
 )
+from midas_depth_ros.depth.weights_file import FileState, WeightsFile, verify
 
 OFFICIAL = models.spec('midas_small').weights
 SPEC = WeightsFile(
@@ -260,7 +258,7 @@ def test_finding_imports_neither_torch_nor_ros_nor_the_web(home, monkeypatch):
     code = (
         'import sys\n'
         'from midas_depth_ros.depth.weights import ensure_weights\n'
-        'from midas_depth_ros.depth.weights import WeightsFile\n'
+        'from midas_depth_ros.depth.weights_file import WeightsFile\n'
         f'spec = WeightsFile("found.pt", "", {SPEC.size}, {SPEC.sha256!r})\n'
         'print(ensure_weights(spec))\n'
         'print(sorted({"torch", "rclpy", "requests"} & set(sys.modules)))'

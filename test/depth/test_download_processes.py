@@ -29,7 +29,7 @@ def cache(monkeypatch, tmp_path):
 WORKER = """
 import sys
 from midas_depth_ros.depth.weights import ensure_weights
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 print(ensure_weights(WeightsFile(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])))
 """
 

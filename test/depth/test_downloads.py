@@ -26,7 +26,8 @@ from weights_server import (
 )
 
 from midas_depth_ros.depth.errors import DownloadFailed, WeightsCorrupt, WeightsNotFound
-from midas_depth_ros.depth.weights import ensure_weights, fetch_weights, find_weights, verify
+from midas_depth_ros.depth.weights import ensure_weights, fetch_weights, find_weights
+from midas_depth_ros.depth.weights_file import verify
 
 
 @pytest.fixture

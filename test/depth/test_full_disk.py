@@ -21,9 +21,10 @@ from weights_server import CONTENT, HALF, Answer, offered, own_home, serving
 
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import conversion_cache, load_estimator, models, weights
+from midas_depth_ros.depth.download_limit import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed
 from midas_depth_ros.depth.model_check import sample_pictures
-from midas_depth_ros.depth.weights import DownloadOptions, fetch_weights
+from midas_depth_ros.depth.weights import fetch_weights
 
 pytestmark = pytest.mark.thorough
 

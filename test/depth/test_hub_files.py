@@ -19,7 +19,8 @@ from weights_server import CONTENT, HALF, IMPATIENT, OTHER, Answer, own_home, se
 
 from midas_depth_ros.depth import load_estimator, models, weights
 from midas_depth_ros.depth.errors import WeightsMismatch, WeightsNotFound
-from midas_depth_ros.depth.weights import FileState, WeightsFile, candidate_paths, find_weights
+from midas_depth_ros.depth.weights import candidate_paths, find_weights
+from midas_depth_ros.depth.weights_file import FileState, WeightsFile
 
 SMALL = {  # blocks that the decoder takes, and metres of the farthest
     'depth_anything_v2_small': ([3, 6, 9, 12], None),

@@ -32,7 +32,7 @@ from midas_depth_ros.depth.errors import (
 from midas_depth_ros.depth.files import sha256_of
 from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.depth.models import ModelSpec, Output, PictureInput
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 SAMPLE = Path(midas_depth_ros.__file__).parent / 'assets' / 'samples' / 'street_1.jpg'
 PICTURE = sample_pictures(['street_1'])['street_1']

@@ -29,8 +29,7 @@ from weights_server import (
 )
 
 from midas_depth_ros.depth import estimator, load_estimator, models, weights
-from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights import (
+from midas_depth_ros.depth.download_limit import (
     AUTO_LIMIT,
     FETCH_LIMIT,
     NAMED_LIMIT,
@@ -38,8 +37,9 @@ from midas_depth_ros.depth.weights import (
     DownloadOptions,
     DownloadWatch,
     duration,
-    fetch_weights,
 )
+from midas_depth_ros.depth.errors import DownloadFailed
+from midas_depth_ros.depth.weights import fetch_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = len(CONTENT)
@@ -375,7 +375,7 @@ def test_auto_falls_back_says_why_and_goes_on_at_the_next_start(
 NODE = """
 import dataclasses, sys
 from midas_depth_ros.depth import load_estimator, models
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 file = WeightsFile(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], licence='MIT')
 official = models.spec('midas_small')
 models.unregister('midas_small')

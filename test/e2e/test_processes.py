@@ -212,7 +212,7 @@ def test_the_node_installed_by_colcon_runs_with_the_shipped_parameters(ros, work
 
 def test_what_colcon_installs(workspace):
     nodes = ('avoidance_node', 'dashboard', 'depth_node', 'image_stream', 'synthetic_camera')
-    for name in (*nodes, 'midas_depth'):
+    for name in (*nodes, 'obstacle_distance_node', 'midas_depth'):
         assert workspace.executable(name).exists(), name
     for folder in ('launch', 'config'):
         shipped = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}

@@ -25,6 +25,7 @@ MODULES = {
     'depth_node': 'nodes.depth.node',
     'avoidance_node': 'nodes.avoidance_node',
     'image_stream': 'nodes.sources.image_stream',
+    'obstacle_distance_node': 'nodes.obstacle_distance_node',
     'synthetic_camera': 'nodes.sources.synthetic_camera',
     'commander_node': 'lab.drive.over_dds commander',
 }

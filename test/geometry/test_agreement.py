@@ -169,6 +169,49 @@ def test_who_has_turned_away_is_free_of_it(at):
     assert not agreement.contradiction
 
 
+def test_who_turns_back_to_where_it_was_found_is_not_free_of_it():
+    """An edge ahead, seen in many directions: the last of them is not the only one."""
+    agreement = Agreement()
+    for i in range(9):
+        agreement.update(i / 10, both(1.3), D, moved(0.05 * i, 0.1 * i))
+    assert isinstance(agreement.update(1.0, FLOOR_ALONE, D, moved(0.4, 1.1)), Refusal)
+    for turned in (0.8, 0.2, 0.0, -0.3):  # -0.3: 1.1 from the last
+        refused = agreement.update(2.0, FLOOR_ALONE, D, moved(0.4, turned))
+        assert isinstance(refused, Refusal), turned
+    assert 'found 1.2 s ago, and held' in refused.reason
+    assert agreement.update(3.0, FLOOR_ALONE, D, moved(0.4, -0.6)) is TRUE
+
+
+def test_near_a_contradiction_the_floor_alone_is_believed_for_a_creep():
+    """Who has turned aside before an edge may still go over it."""
+    agreement = Agreement()
+    drive(agreement, [1.3] * 5)
+    assert agreement.update(1.0, FLOOR_ALONE, D, moved(0.2, 0.7)) is TRUE
+    assert agreement.update(1.1, FLOOR_ALONE, D, moved(0.2 + 0.9 * trust.CREEP_M, 0.7)) is TRUE
+    far = moved(0.2 + 1.5 * trust.CREEP_M, 0.7)
+    assert 1.5 * trust.CREEP_M < trust.FLOOR_ALONE_M
+    refused = agreement.update(1.2, FLOOR_ALONE, D, far)
+    assert refused.reason.startswith('the odometry has not confirmed the floor on the last 0.1 m')
+    # Where both have agreed again it is as elsewhere.
+    for i in range(8):
+        agreement.update(2.0 + i / 10, both(1.0), D, far)
+    assert agreement.update(3.0, FLOOR_ALONE, D, moved(0.2 + 3.5 * trust.CREEP_M, 0.7)) is TRUE
+
+
+def test_what_is_not_confirmed_refutes_what_was_said_before():
+    agreement = Agreement()
+    drive(agreement, [1.0] * 5)
+    lost = {'ground_plane': TRUE, 'odometry': Refusal('too few corners')}
+    assert agreement.update(1.0, lost, D, moved(0.3)) is TRUE
+    assert agreement.refuted == ''
+    refused = agreement.update(2.0, lost, D, moved(0.9))
+    assert agreement.refuted == refused.reason
+    assert agreement.contradiction == ''
+    none = {'ground_plane': NO_FLOOR, 'odometry': Refusal('too few corners')}
+    agreement.update(3.0, none, D, moved(0.9))  # as any frame without a fit
+    assert agreement.refuted == ''
+
+
 @pytest.mark.parametrize('at', [moved(2.3), moved(-2.0)])
 def test_who_has_moved_on_is_free_of_it_but_has_to_confirm_the_floor_there(at):
     agreement = Agreement()

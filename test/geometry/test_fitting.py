@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.geometry.fitting import (
+    median,
+    quantile,
     robust_deviation,
     tukey_votes,
     weighted_line,
@@ -20,6 +22,14 @@ def test_votes_fade_from_one_to_none_at_the_reach():
 def test_the_deviation_is_by_the_median(count):
     off = np.abs(np.random.default_rng(count).normal(size=count))
     assert robust_deviation(off) == pytest.approx(1.4826 * np.median(off))
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 10, 11])
+def test_median_and_quantile_are_those_of_numpy(count):
+    values = np.random.default_rng(count).normal(size=count)
+    assert median(values) == np.median(values)
+    for share in (0.0, 0.05, 0.5, 0.9, 1.0):
+        assert quantile(np.sort(values), share) == pytest.approx(np.quantile(values, share))
 
 
 def test_outliers_do_not_move_the_deviation():

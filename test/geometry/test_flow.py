@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from midas_depth_ros.geometry import CameraModel, Refusal
-from midas_depth_ros.geometry.flow import PictureMotion, Rays, sampled
+from midas_depth_ros.geometry.flow import PictureMotion
+from midas_depth_ros.geometry.rays import Rays, sampled
 from midas_depth_ros.sim import Pose, furnished_world
 
 CAMERA = CameraModel.from_field_of_view(256, 192, math.radians(70))
@@ -44,7 +45,7 @@ def test_the_motion_is_that_of_the_camera(world, forward_m, turn_rad):
     before, after = (seen(world, pose) for pose in moved(world, forward_m, turn_rad))
     found = PictureMotion().between(after[1], before[1], after[0], RAYS)
     assert not isinstance(found, Refusal)
-    step, aside, _ = found
+    step, aside = found.step, found.aside
     true = np.linalg.inv(before[2]) @ after[2]
     assert np.abs(step[:3, 3] - true[:3, 3]).max() < 0.01 + 0.2 * forward_m
     off = cv2.Rodrigues(step[:3, :3] @ true[:3, :3].T)[0]
@@ -57,7 +58,7 @@ def test_the_way_is_in_the_scale_of_the_depth(world, scale):
     before, after = (seen(world, pose) for pose in moved(world, 0.15, 0.0))
     found = PictureMotion().between(after[1], before[1], after[0] * np.float32(scale), RAYS)
     assert not isinstance(found, Refusal)
-    assert found[0][2, 3] == pytest.approx(0.15 / scale * math.cos(0.2), rel=0.06)
+    assert found.step[2, 3] == pytest.approx(0.15 / scale * math.cos(0.2), rel=0.06)
 
 
 def test_pictures_of_different_places_have_no_motion(world):
@@ -80,7 +81,7 @@ def test_other_sizes_work(world, size):
         made.append(((1 / cv2.resize(view.depth_z, size)).astype('f4'), grey))
     found = PictureMotion().between(made[1][1], made[0][1], made[1][0], rays)
     assert not isinstance(found, Refusal)
-    assert found[0][2, 3] == pytest.approx(0.1, abs=0.03)
+    assert found.step[2, 3] == pytest.approx(0.1, abs=0.03)
 
 
 def test_pixels_outside_of_the_picture_are_unknown():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from midas_depth_ros.images.sources import UnclearTopic
-from midas_depth_ros.images.sources.bag import find_cameras
+from midas_depth_ros.images.sources.bag import choose_topic, find_cameras
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
@@ -118,6 +120,17 @@ def test_cameras_are_image_topics_with_their_camera_info(topics, wishes, found):
     assert [(each.name, each.image, each.info) for each in cameras] == found
     for each in cameras:
         assert each.transport == {IMAGE: 'raw', COMPRESSED: 'compressed'}[topics[each.image]]
+
+
+@pytest.mark.parametrize(
+    'wishes', [{'wanted_topics': ['a/x/compressedDepth']}, {'wanted_cameras': ['a']}]
+)
+def test_a_compressed_depth_image_is_refused_by_its_name(wishes):
+    topics = {'/a/x/compressedDepth': COMPRESSED, '/b/image_raw': IMAGE}
+    with pytest.raises(UnclearTopic, match='/a/x/compressedDepth is a depth image: subscribe to'):
+        find_cameras(topics, **wishes)
+    with pytest.raises(UnclearTopic, match='/a/x/compressedDepth is a depth image: subscribe to'):
+        choose_topic(Path('in'), topics, 'a/x/compressedDepth')
 
 
 @pytest.mark.parametrize(

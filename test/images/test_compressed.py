@@ -296,6 +296,13 @@ REFUSED = (
     (SMALL, 'ffmpeg', errors.UnsupportedFormat, ['video']),
     (SMALL, '16UC1; compressedDepth png', errors.UnsupportedFormat, ['depth', 'subscribe']),
     (SMALL, '32FC1; compressedDepth', errors.UnsupportedFormat, ['depth']),
+    # By its bytes, where the text says nothing.
+    (
+        bytes(12) + write_png(colourful(4, 4)),
+        'png',
+        errors.UnsupportedFormat,
+        ['compressedDepth', 'subscribe'],
+    ),
     (SMALL, None, errors.UnsupportedFormat, ['None']),
     (SMALL, 'jpeg ' * 100, errors.UnsupportedFormat, ['500 characters']),
     ([1, 2], 'jpeg', errors.InvalidField, ['list']),

@@ -105,8 +105,10 @@ def test_a_point_has_its_colour_in_the_bits_of_a_float():
     points = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
     rgb = np.array([[[1, 2, 3], [255, 0, 16]]], np.uint8)
     sigma = np.array([[0.25, np.nan]], np.float32)
-    packed = packed_points(points, rgb, sigma)
+    height = np.array([[np.nan, 0.5]], np.float32)
+    packed = packed_points(points, rgb, sigma, height)
     np.testing.assert_array_equal(packed[..., 4], sigma)
+    np.testing.assert_array_equal(packed[..., 5], height)
     np.testing.assert_array_equal(packed[..., :3], points)
     np.testing.assert_array_equal(packed[..., 3].copy().view(np.uint32), [[0x010203, 0xFF0010]])
 

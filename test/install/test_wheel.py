@@ -18,7 +18,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'midas_depth_ros'
 SAMPLE = PACKAGE / 'assets' / 'samples'
-ROS_COMMANDS = ['depth_node', 'avoidance_node', 'image_stream', 'synthetic_camera']
+ROS_COMMANDS = [
+    *('depth_node', 'avoidance_node', 'image_stream', 'synthetic_camera'),
+    'obstacle_distance_node',
+]
 HOME_VARIABLES = ('PATH', 'HOME', 'TMPDIR', 'PIP_INDEX_URL', 'PIP_CONFIG_FILE', 'PIP_CACHE_DIR')
 
 

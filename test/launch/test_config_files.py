@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_rviz_shows_every_output_that_can_be_drawn(layout):
         'Proximity': ('rviz_default_plugins/Range', 'camera/proximity'),
         'Nearest point': ('rviz_default_plugins/PointStamped', 'camera/nearest_point'),
         'Points': ('rviz_default_plugins/PointCloud2', 'camera/points'),
+        'Obstacles': ('rviz_default_plugins/PointCloud2', 'camera/obstacles'),
     }
     # A display is on only if both say so.
     assert all(display['Enabled'] is display['Value'] is True for display in displays)
@@ -113,11 +115,70 @@ def test_rviz_takes_messages_in_the_frame_and_with_the_types_of_depth_node(layou
         if 'Topic' in display
     }
     for name, kind in METRIC_OUTPUTS.items():
-        if name not in ('depth/camera_info', 'depth/sigma'):
+        # The transport of an image is chosen in the display of the image.
+        if name not in ('depth/camera_info', 'depth/sigma', 'depth/image/compressedDepth'):
             assert shown[name]['Class'].removeprefix('rviz_default_plugins/') == kind.__name__
     depth = shown['depth/image']
     assert depth['Normalize Range'] is False
     assert (depth['Min Value'], depth['Max Value']) == (0, settings.heatmap.metric_far)
+
+
+@pytest.fixture(scope='module')
+def foxglove() -> dict:
+    return json.loads((CONFIG / 'foxglove_layout.json').read_text(encoding='utf-8'))
+
+
+def test_foxglove_places_every_panel_that_there_is_once(foxglove):
+    placed = []
+
+    def walk(tree):
+        for side in ('first', 'second'):
+            if isinstance(tree[side], str):
+                placed.append(tree[side])
+            else:
+                walk(tree[side])
+
+    walk(foxglove['layout'])
+    assert sorted(placed) == sorted(foxglove['configById'])
+
+
+def test_foxglove_shows_topics_of_the_default_camera(foxglove):
+    pytest.importorskip('sensor_msgs', reason='the outputs are ROS messages')
+    from midas_depth_ros.nodes.depth.output import RELATIVE_OUTPUTS
+
+    panels = foxglove['configById']
+    known = {f'/{name}' for name in outputs()} | {f'/camera/{name}' for name in RELATIVE_OUTPUTS}
+    known |= {'/camera/image_raw', '/camera/camera_info', '/tf', '/tf_static', '/diagnostics'}
+    images = (panels[name]['imageMode'] for name in panels if name.startswith('Image!'))
+    shown = {topic for panel in images for topic in panel.values()}
+    drawn = panels['3D!depth']['topics']
+    assert all(each['visible'] for each in drawn.values())
+    shown |= set(drawn) - {'/local_costmap/costmap'}
+    shown |= {path['value'].partition('.')[0] for path in panels['Plot!proximity']['paths']}
+    shown.add(panels['DiagnosticSummary!all']['topicToRender'])
+    assert shown <= known
+    clouds = {
+        f'/{name}' for name, kind in outputs().items() if kind in ('PointCloud2', 'LaserScan')
+    }
+    assert clouds <= set(drawn)
+
+
+def test_aggregator_finds_what_depth_node_says_of_itself_and_misses_it(ros):
+    from driving import diagnostics
+    from fakes import BrightnessEstimator
+
+    from midas_depth_ros.nodes.depth.node import DepthNode
+
+    path = CONFIG / 'diagnostics_aggregator.yaml'
+    blocks = yaml.safe_load(path.read_text(encoding='utf-8'))
+    analyzer = blocks['analyzers']['ros__parameters']['midas_depth']
+    ros.make_node(DepthNode, lambda settings: BrightnessEstimator())
+    (missed,) = analyzer['expected']
+    for suffix in ('model', 'camera camera'):
+        status = diagnostics(ros, suffix, lambda each: True)
+        assert status.name.startswith(tuple(analyzer['startswith']))
+        assert (status.name == missed) is (suffix == 'model')
+    assert analyzer['type'] == 'diagnostic_aggregator/GenericAnalyzer'
 
 
 def test_overrides_are_for_the_input_topics_of_the_default_camera(overrides):

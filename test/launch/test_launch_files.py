@@ -34,11 +34,19 @@ SINGLE = {
     *AVOIDANCE_ARGUMENTS,
     *DASHBOARD_ARGUMENTS,
 }
+ROBOT = {
+    *('image_topic', 'camera_info_topic', 'base_frame', 'odom_frame', 'robot_radius'),
+    *('camera_x', 'camera_y', 'floor_from', 'stamped'),
+}
 EXPECTED_ARGUMENTS = {
     'midas_depth': SINGLE,
     'multi_camera': {'cameras', *DEPTH_NODE_ARGUMENTS, *DASHBOARD_ARGUMENTS},
     'replay': {'bag', 'rate', 'loop', 'clock_rate', 'start_delay', 'qos_overrides', *SINGLE},
     'demo': {'source', 'loop', 'drive', 'speed', *SINGLE},
+    'nav2_camera': {
+        *('robot', 'camera', 'optical_frame', *ROBOT, *DEPTH_NODE_ARGUMENTS),
+        *('collision_monitor', 'nav2_params_file', 'nav2_params_out'),
+    },
 }
 REQUIRED = {'multi_camera': {'cameras'}, 'replay': {'bag'}}
 
@@ -195,6 +203,7 @@ def test_rviz_comes_on_request_and_shows_the_right_camera(ros, launcher):
         '/robot/front/proximity',
         '/robot/front/nearest_point',
         '/robot/front/points',
+        '/robot/front/obstacles',
     ]
     assert node.get_parameter('use_sim_time').value
 

@@ -17,7 +17,9 @@ pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes 
 from geometry_msgs.msg import Twist, Vector3Stamped
 from launching import launch_command
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, LaserScan, PointCloud2
+
+from midas_depth_ros.nodes.sources.synthetic_camera import SyntheticCamera
 
 
 @contextlib.contextmanager
@@ -113,6 +115,39 @@ def test_demo_lets_commands_through_to_the_robot(ros, workspace, tmp_path):
     first = odometry[0]
     assert last.pose.pose.orientation != first.pose.pose.orientation
     assert {(image.width, image.height) for image in heatmaps} == {(320, 240)}
+
+
+def test_nav2_camera_gives_what_nav2_listens_to(ros, workspace, tmp_path):
+    """Without Nav2 itself: the node starts itself, by the topics and the mount of a robot."""
+    mount = {'camera_height': 0.3, 'camera_pitch': 0.25}
+    ros.make_node(SyntheticCamera, parameters={**mount, 'camera': 'usb', 'rate': 5.0})
+    clouds = ros.collect(PointCloud2, '/robot/camera/obstacles')
+    scans = ros.collect(LaserScan, '/robot/camera/scan')
+    environment = {
+        **workspace.environment,
+        'ROS_DOMAIN_ID': str(ros.domain_id),
+        'ROS_LOG_DIR': str(tmp_path),
+        'TMPDIR': str(tmp_path),
+    }
+    arguments = {
+        'autostart': 'true',
+        'collision_monitor': 'false',
+        'namespace': 'robot',
+        'model': 'embedded',
+        'image_topic': '/usb/image_raw',
+        'camera_info_topic': '/usb/camera_info',
+        'base_frame': 'base_footprint',
+        **{name: str(value) for name, value in mount.items()},
+    }
+    with launched('nav2_camera', arguments, environment) as running:
+        ros.spin_until(lambda: clouds and scans, timeout=60, what='obstacles and scan')
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=30)
+    assert running.returncode == 0, output
+    assert 'Traceback' not in output
+    assert clouds[0].header.frame_id == scans[0].header.frame_id == 'base_footprint'
+    for name in ('collision_monitor', 'local_costmap', 'lifecycle_manager_depth'):
+        assert list(tmp_path.glob(f'midas_depth_nav2_*/{name}.yaml'))
 
 
 def ours(folder: Path) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-import types
 
 import numpy as np
 import pytest
-from bags import JAZZY, START_NS, camera_info_message, raw_message
+from bags import JAZZY, OPTICAL_FRAME, START_NS, camera_info_message, raw_message
 from fakes import BrightnessEstimator, SceneEstimator
-from geometry_msgs.msg import TransformStamped
+from frames import quaternion_of, tf_bytes
+from frames import recorded as transform
 from rclpy.serialization import serialize_message
 from rosbags.interfaces import QosHistory, QosReliability
 from sensor_msgs.msg import Imu
@@ -30,7 +30,6 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 
 from . import test_model_metres as toy_metres
 from .test_metric_topics import MOUNT, POSE, box, scene_depth
-from .test_tf_mount import Buffer, TransformException, quaternion
 
 CAMERA = BagCamera('front/left', '/front/left/image_rect', '/front/left/camera_info')
 RGB = np.full((240, 320, 3), 120, np.uint8)
@@ -198,39 +197,22 @@ def test_an_imu_falls_silent_by_the_time_of_the_recording(age_s, in_metres):
         assert math.isclose(ahead, 1.5, rel_tol=0.1)
 
 
-class Listener:
-    """As tf2_ros.TransformListener subscribes; one transform is all there is."""
-
-    def __init__(self, buffer, node):
-        self._buffer = buffer
-        node.create_subscription(
-            TransformStamped, '/tf_static', self._heard, 100, callback_group=None
-        )
-
-    def _heard(self, message):
-        self._buffer.found = message
-
-    def unregister(self):
-        self._buffer = None
+def mounted(mount: CameraMount, frame: str = OPTICAL_FRAME, axes=None) -> Recorded:
+    """A recorded /tf_static that says how a camera is mounted; axes: as turned, if it is."""
+    turn = quaternion_of(mount.body_axes() if axes is None else axes)
+    data = tf_bytes(transform('base_link', frame, 0.0, (0, 0, mount.height_m), turn))
+    return Recorded('/tf_static', 'tf2_msgs/msg/TFMessage', START_NS, data)
 
 
 def test_the_mount_is_taken_from_the_tf_of_the_bag(monkeypatch):
-    module = types.ModuleType('tf2_ros')
-    module.Buffer, module.TransformListener = Buffer, Listener
-    module.TransformException = TransformException
-    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
-    mount = CameraMount(POSE.z_m, POSE.pitch_rad)
-    transform = TransformStamped()
-    transform.transform.rotation = quaternion(mount.body_axes())
-    transform.transform.translation.z = mount.height_m
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)  # it is not needed
     exact = scene_depth(box(), pose=POSE)
     line = pipeline(SceneEstimator(exact), wanted=('proximity',), mount_from_tf=True)
-    assert '/tf_static' in line.topics
+    assert {'/tf', '/tf_static'} <= set(line.topics)
     line.process(info())
     assert line.process(image(1.0)) == []
-    assert 'no transform' in line.camera_counts[0].reason
-    data = bytes(serialize_message(transform))
-    line.process(Recorded('/tf_static', 'tf2_msgs/msg/TFMessage', START_NS, data))
+    assert 'nothing was heard on /tf' in line.camera_counts[0].reason
+    line.process(mounted(CameraMount(POSE.z_m, POSE.pitch_rad)))
     made = [message for index in range(3) for _, message in line.process(image(1.1 + index / 10))]
     assert made[-1].range == pytest.approx(1.5, rel=0.05)
 

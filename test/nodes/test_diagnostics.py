@@ -11,10 +11,10 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from midas_depth_ros.avoidance import Decision, State
 from midas_depth_ros.geometry import MetricDepth
 from midas_depth_ros.nodes.avoidance_node import InputStatistics, avoidance_status
+from midas_depth_ros.nodes.depth.frame_statistics import CameraStatistics
 from midas_depth_ros.nodes.depth.output import scale_values
-from midas_depth_ros.nodes.depth.reporting import (
+from midas_depth_ros.nodes.depth.status import (
     CameraReport,
-    CameraStatistics,
     ModelReport,
     camera_status,
     model_status,

@@ -93,7 +93,8 @@ def test_compressed_pictures_are_jpegs_of_the_source(ros: Ros, tmp_path: Path) -
     compressed = ros.collect(CompressedImage, '/front/image_raw/compressed')
     play(ros, tmp_path / 'one.png', camera='front', transport='compressed', jpeg_quality=95)
     ros.spin_until(lambda: compressed, what='a compressed picture')
-    assert compressed[0].format == 'bgr8; jpeg compressed bgr8'
+    # As image_transport writes it: the image beside it is rgb8, and a JPEG is made of bgr8.
+    assert compressed[0].format == 'rgb8; jpeg compressed bgr8'
     assert bytes(compressed[0].data[:3]) == b'\xff\xd8\xff'
     difference = np.abs(decode_compressed(compressed[0]).astype(int) - smooth)
     assert difference[:, :16].max() < 5

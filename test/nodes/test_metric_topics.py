@@ -379,18 +379,18 @@ def test_points_are_organised_coloured_and_exact(ros, run):
     assert (cloud.height, cloud.width) == (192, 256)
     assert cloud.header.frame_id == 'camera_optical_frame'
     names = [field.name for field in cloud.fields]
-    assert names == ['x', 'y', 'z', 'rgb', 'sigma']
-    assert [field.offset for field in cloud.fields] == [0, 4, 8, 12, 16]
-    assert (cloud.point_step, cloud.row_step) == (20, 20 * 256)
+    assert names == ['x', 'y', 'z', 'rgb', 'sigma', 'height']
+    assert [field.offset for field in cloud.fields] == [0, 4, 8, 12, 16, 20]
+    assert (cloud.point_step, cloud.row_step) == (24, 24 * 256)
     points = cloud_array(cloud).reshape(192, 256, 3)
     near = exact < 5
     assert np.abs(points[near][:, 2] / exact[near] - 1).max() < 0.02
     x, _ = NETWORK.normalised_grid(256, 192)
     np.testing.assert_allclose(points[near][:, 0], (x * points[..., 2])[near], atol=1e-3)
-    colour = np.frombuffer(cloud.data, np.uint8).reshape(192, 256, 20)[..., 12:15]
+    colour = np.frombuffer(cloud.data, np.uint8).reshape(192, 256, 24)[..., 12:15]
     assert (colour == 120).all()
     # As a reader does who goes by the fields alone.
-    kinds = {'names': names, 'formats': ['<f4'] * 5, 'offsets': [f.offset for f in cloud.fields]}
+    kinds = {'names': names, 'formats': ['<f4'] * 6, 'offsets': [f.offset for f in cloud.fields]}
     table = np.frombuffer(cloud.data, np.dtype({**kinds, 'itemsize': cloud.point_step}))
     sigma, z = (table[name].reshape(192, 256) for name in ('sigma', 'z'))
     assert (np.isfinite(sigma) == np.isfinite(z)).all()

@@ -25,6 +25,7 @@ NODES = {
     'avoidance_node': 'midas_depth_ros.nodes.avoidance_node',
     'depth_node': 'midas_depth_ros.nodes.depth.node',
     'image_stream': 'midas_depth_ros.nodes.sources.image_stream',
+    'obstacle_distance_node': 'midas_depth_ros.nodes.obstacle_distance_node',
     'synthetic_camera': 'midas_depth_ros.nodes.sources.synthetic_camera',
 }
 NODES |= dict.fromkeys(('commander', 'exact_depth_node'), 'midas_depth_ros.lab.drive.over_dds')
@@ -70,6 +71,7 @@ def _is_settings(each: object, name: str) -> bool:
     wanted = {
         'depth_node': 'DepthNodeSettings', 'exact_depth_node': 'DepthNodeSettings',
         'avoidance_node': 'AvoidanceSettings', 'image_stream': 'ImageStreamSettings',
+        'obstacle_distance_node': 'ObstacleDistanceSettings',
         'synthetic_camera': 'SyntheticCameraSettings', 'commander': 'CommanderSettings',
     }  # fmt: skip
     return getattr(each, '__name__', '') == wanted[name]

@@ -170,6 +170,34 @@ def test_a_slip_is_never_metres_where_the_floor_is_in_view(rig, slip):
     robot.told(lambda v: v['scale'] == 'valid')
 
 
+def test_a_contradiction_withdraws_the_last_scan(rig):
+    """Who drives by the last scan must not do so until it is too old."""
+    robot = rig(**MOUNT)
+    scans = robot.ros.collect(LaserScan, 'camera/scan')
+    seen = robot.ros.collect(LaserScan, 'camera/seen_free')
+    good = drive(1.2)
+    robot.go(good)
+    known = [scan for scan in scans if not np.isnan(scan.ranges).all()]
+    assert known
+    last = good[-1]
+    bad = drive(3.0, 0.3, last.stamp_s + 0.1, last.x_m + 0.04, last.said_m + 0.052)
+    robot.go(bad)
+    robot.told(lambda v: v['scale'].startswith('none: the floor says '))
+    stamps = [stamp_ns(scan.header) / 1e9 for scan in scans]
+    nothing = [number for number, scan in enumerate(scans) if np.isnan(scan.ranges).all()]
+    assert nothing
+    first = nothing[0]
+    assert len(scans) == first + len(nothing)  # the last ones
+    assert stamps[-1] <= stamps[first - 1] + DepthNodeSettings().scale.expiry + 1e-6
+    for scan in scans[first:]:
+        (free,) = (each for each in seen if each.header.stamp == scan.header.stamp)
+        assert set(free.ranges) == {0.0}
+        for each in (scan, free):
+            assert len(each.ranges) == len(known[-1].ranges)
+            assert each.angle_min == known[-1].angle_min
+            assert each.header.frame_id == known[-1].header.frame_id
+
+
 def test_a_ramp_that_deceives_the_floor_is_silence(rig):
     """The camera looks 5 degrees lower than the parameters say, as before a ramp down."""
     robot = rig(camera_height=MOUNT['camera_height'], camera_pitch=PITCH_RAD - 0.08)

@@ -10,18 +10,19 @@ import types
 import numpy as np
 import pytest
 from driving import header
-from geometry_msgs.msg import Quaternion, TransformStamped
+from frames import OPTICAL, add, turned
 from nav_msgs.msg import Odometry
 from raw_messages import raw_messages
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Imu
 
-from midas_depth_ros.geometry import MotionReset, Refusal
+from midas_depth_ros.geometry import MotionReset, Refusal, TransformTree
 from midas_depth_ros.nodes.bag.pipeline import OfflineNode
 from midas_depth_ros.nodes.depth.frame_scale import check_source
-from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
+from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.depth.odometry_input import CameraMotion, OdometryInput
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.sim import Pose
@@ -50,11 +51,18 @@ def imu(stamp_s: float, pitch: float) -> Imu:
 class Rig:
     """A camera of an offline node, its mount and its motion."""
 
-    def __init__(self, camera: str = 'camera', tf: TfMount | None = None, **parameters) -> None:
+    def __init__(
+        self,
+        camera: str = 'camera',
+        tf: TfMount | None = None,
+        by_parameters: bool = False,
+        **parameters,
+    ) -> None:
+        """by_parameters: TF says how the body moves, not how the camera is mounted."""
         parameters = {'odometry.topic': 'odom', **parameters}
         settings = build(DepthNodeSettings, parameters)
         self.node = OfflineNode(settings, lambda *_: None, lambda *_: None)
-        self.mounting = Mounting(self.node, camera, tf)
+        self.mounting = Mounting(self.node, camera, None if by_parameters else tf)
         self.odometry = OdometryInput(self.node, tf)
         self.motion = CameraMotion(self.odometry, self.mounting)
 
@@ -202,69 +210,43 @@ def test_odometry_that_nothing_provides_is_refused_at_the_start():
         check_source(build(DepthNodeSettings, both), types.SimpleNamespace())
 
 
-# --- From TF. tf2_ros comes with ROS only; where it is missing a stand-in answers.
-
-
-class TransformException(Exception):
-    """As tf2's."""
-
-
-class Buffer:
-    """Knows the transforms of a drive at the stamps of messages, as tf2 does, and a static one."""
-
-    last = 12 * SECOND
-
-    def __init__(self):
-        self.lens = TransformStamped()
-        self.lens.transform.translation.x = 0.25
-        # An optical frame: z ahead, x to the right.
-        self.lens.transform.rotation = Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5)
-
-    def lookup_transform(self, target, source, time):
-        if (target, source) == ('base_link', 'optical'):
-            return self.lens
-        if (target, source) != ('odom', 'base_link'):
-            raise TransformException(f'{source} is not in the graph')
-        stamp = time.nanoseconds or self.last
-        if not 10 * SECOND <= stamp <= self.last:
-            raise TransformException('would require extrapolation')
-        found = TransformStamped(header=header(stamp / SECOND, 'odom'))
-        found.transform.translation.x = 0.5 * (stamp / SECOND - 10) + self.offset
-        found.transform.rotation.w = 1.0
-        return found
-
-    offset = 0.0
-
-
-@pytest.fixture
-def tf2(monkeypatch):
-    module = types.ModuleType('tf2_ros')
-    module.Buffer, module.TransformException = Buffer, TransformException
-    module.TransformListener = lambda buffer, node: types.SimpleNamespace(unregister=lambda: None)
-    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
-    return module
-
+# --- From TF. tf2_ros comes with ROS only: its listener is in test_real_tf2.py.
 
 BY_TF = {'odometry.topic': '', 'odometry.fixed_frame': 'odom'}
 
 
-def test_tf_says_how_the_body_moves(tf2):
-    rig = Rig(**BY_TF, **MOUNT)
+def tf_of_drive(rate_hz: int = 20, until_s: float = 12.0) -> TfMount:
+    """The drive of `driving`, and a lens 0.25 m ahead that looks ahead."""
+    tree = TransformTree()
+    for i in range(round((until_s - 10) * rate_hz) + 1):
+        add(tree, 'odom', 'base_link', 10 + i / rate_hz, (0.5 * i / rate_hz, 0, 0))
+    add(tree, 'base_link', 'optical', None, (0.25, 0, 0), OPTICAL)
+    return TfMount(None, tree=tree)
+
+
+def test_tf_says_how_the_body_moves():
+    rig = Rig(tf=tf_of_drive(), by_parameters=True, **BY_TF, **MOUNT)
     expected = Pose(0.5, 0.0, 0.3, 0.0, 0.1)
     found = rig.at(11)
     np.testing.assert_allclose(found[:3, :3], expected.optical_axes, atol=1e-9)
     np.testing.assert_allclose(found[:3, 3], expected.position, atol=1e-9)
     assert rig.at(12.1)[0, 3] == pytest.approx(1.05)
     assert rig.motion.words == 'continued by 0.100 s'
-    assert '0.50 s from the picture' in rig.at(12.5).reason
-    lost = Rig(**BY_TF, **MOUNT, body_frame='nowhere').at(11)
-    assert lost.reason == 'no transform from nowhere to odom: nowhere is not in the graph'
+    assert 'the newest transform from base_link to odom is 0.50 s from' in rig.at(12.5).reason
+    lost = Rig(tf=tf_of_drive(), by_parameters=True, **BY_TF, **MOUNT, body_frame='nowhere').at(11)
+    assert lost.reason.startswith("no transform from nowhere to odom: there is no frame 'nowhere'")
 
 
-def test_tf_says_where_the_lens_is(tf2):
-    tf = TfMount(None)
+@pytest.mark.parametrize('stamp_s', [9.9, 10.0, 10.001, 11.0, 11.237, 12.0, 12.004, 12.15])
+def test_tf_and_messages_give_the_same_pose(stamp_s):
+    by_tf = Rig(tf=tf_of_drive(), by_parameters=True, **BY_TF, **MOUNT).at(stamp_s)
+    by_messages = Rig(**MOUNT).hear(*driving()).at(stamp_s)
+    np.testing.assert_allclose(by_tf, by_messages, atol=1e-9)
+
+
+def test_tf_says_where_the_lens_is():
     for parameters in ({'odometry.topic': 'odom'}, BY_TF):
-        rig = Rig(tf=tf, **parameters, mount_from_tf=True)
+        rig = Rig(tf=tf_of_drive(), **parameters, mount_from_tf=True)
         if not rig.odometry.by_tf:
             rig.hear(*driving())
         found = rig.at(11)
@@ -272,18 +254,89 @@ def test_tf_says_where_the_lens_is(tf2):
         np.testing.assert_allclose(found[:3, :3], Pose().optical_axes, atol=1e-9)
 
 
-def test_a_message_without_child_frame_cannot_be_asked_of_tf(tf2):
-    rig = Rig(tf=TfMount(None), mount_from_tf=True).hear(odometry(10, child=''))
+def test_each_camera_moves_with_its_own_frame():
+    tf = tf_of_drive()
+    add(tf._tree, 'base_link', 'left_view', None, (0.0, 0.15, 0.0), turned(math.pi / 2))
+    own = {'cameras': ('front', 'left'), 'mounts.left.body_frame': 'left_view', **MOUNT}
+    front = Rig('front', tf=tf, by_parameters=True, **BY_TF, **own).at(11)
+    np.testing.assert_allclose(front[:3, 3], (0.5, 0.0, 0.3), atol=1e-9)
+    np.testing.assert_allclose(front[:3, 2], (math.cos(0.1), 0, -math.sin(0.1)), atol=1e-9)
+    left = Rig('left', tf=tf, by_parameters=True, **BY_TF, **own).at(11)
+    np.testing.assert_allclose(left[:3, 3], (0.5, 0.15, 0.3), atol=1e-9)
+    np.testing.assert_allclose(left[:3, 2], (0, math.cos(0.1), -math.sin(0.1)), atol=1e-9)
+
+
+def test_a_message_without_child_frame_cannot_be_asked_of_tf():
+    rig = Rig(tf=tf_of_drive(), mount_from_tf=True).hear(odometry(10, child=''))
     assert 'no child_frame_id' in rig.at(10).reason
 
 
-def test_a_jump_of_tf_begins_anew(tf2, monkeypatch):
-    rig = Rig(**BY_TF, **MOUNT)
+def test_a_jump_of_tf_begins_anew():
+    tf = tf_of_drive(until_s=11)
+    rig = Rig(tf=tf, by_parameters=True, **BY_TF, **MOUNT)
     for i in range(10):
         assert not isinstance(rig.at(10.5 + i / 20), Refusal)
-    monkeypatch.setattr(Buffer, 'offset', 3.0)
-    assert isinstance(rig.at(11.0), MotionReset)
-    assert rig.at(11.05)[0, 3] == pytest.approx(3.525)
+    for i in range(4):
+        add(tf._tree, 'odom', 'base_link', 11.05 + i / 20, (3.525 + i / 40, 0, 0))
+    assert isinstance(rig.at(11.05), MotionReset)
+    assert rig.at(11.1)[0, 3] == pytest.approx(3.55)
+
+
+def test_a_recording_that_begins_again_begins_anew_and_keeps_nothing():
+    """Its second time has other poses at the same stamps, as a simulation that was reset."""
+    tf = tf_of_drive()
+    rig = Rig(tf=tf, by_parameters=True, **BY_TF, **MOUNT)
+    assert not isinstance(rig.at(11.9), Refusal)
+    for i in range(3):
+        add(tf._tree, 'odom', 'base_link', 10 + i / 20, (-1 + i / 40, 0, 0))
+    reset = rig.at(10.05)
+    assert isinstance(reset, MotionReset)
+    assert 'its stamps went back' in reset.reason
+    assert rig.at(10.075)[0, 3] == pytest.approx(-0.9625)
+    assert isinstance(rig.at(11.0), Refusal)  # known only of the first time
+
+
+def test_nothing_is_made_up_between_transforms_that_are_far_apart():
+    """As with messages: tf2's own buffer would interpolate over ten seconds."""
+    tf = tf_of_drive(rate_hz=1)
+    rig = Rig(tf=tf, by_parameters=True, **BY_TF, **MOUNT)
+    assert not isinstance(rig.at(11.0), Refusal)
+    refused = rig.at(11.3)
+    assert 'on both sides of the picture are 1.00 s apart, more than 0.5 s' in refused.reason
+    assert 'it is not known how fast the robot was' in rig.at(12.1).reason
+
+
+def test_a_first_transform_is_not_taken_for_a_robot_that_stands():
+    rig = Rig(tf=tf_of_drive(until_s=10.0), by_parameters=True, **BY_TF, **MOUNT)
+    assert not isinstance(rig.at(10.0), Refusal)
+    assert 'these are the first' in rig.at(10.1).reason
+
+
+def test_a_fixed_frame_in_which_nothing_moves_is_said():
+    add((tf := tf_of_drive())._tree, 'base_footprint', 'odom', None)
+    parameters = {'odometry.topic': '', 'odometry.fixed_frame': 'optical'}
+    stuck = Rig(tf=tf, by_parameters=True, **parameters, **MOUNT)
+    assert 'base_link does not move in optical' in stuck.at(11).reason
+    assert 'odometry.fixed_frame must be a frame in which' in stuck.at(11).reason
+    itself = build(DepthNodeSettings, {'odometry.fixed_frame': 'base_link'})
+    with pytest.raises(ValueError, match=r"fixed_frame is 'base_link', the body_frame of camera"):
+        check_source(itself, types.SimpleNamespace())
+
+
+def test_two_publishers_of_a_transform_are_none():
+    tf = tf_of_drive(until_s=11)
+    for i in range(20):
+        add(tf._tree, 'odom', 'base_link', 10.01 + i / 20, (0.5 * i / 20, 0.3, 0))
+    rig = Rig(tf=tf, by_parameters=True, **BY_TF, **MOUNT)
+    assert 'says by turns that base_link is in two places' in rig.at(10.95).reason
+
+
+def test_a_child_that_is_renamed_is_missed_by_name():
+    tf = tf_of_drive(until_s=11)
+    for i in range(20):
+        add(tf._tree, 'odom', 'base', 11 + i / 20, (1.0, 0, 0))
+    rig = Rig(tf=tf, by_parameters=True, **BY_TF, **MOUNT)
+    assert 'the newest transform from base_link to odom is 0.90 s from' in rig.at(11.9).reason
 
 
 def test_without_tf2_ros_the_remedy_for_a_fixed_frame_is_said(monkeypatch):

@@ -13,7 +13,8 @@ from fakes import BrightnessEstimator
 from lifecycle_msgs.msg import Transition
 from sensor_msgs.msg import Image
 
-from midas_depth_ros.nodes.depth.reporting import RECENT, CameraStatistics, Pace
+from midas_depth_ros.nodes.depth.frame_statistics import RECENT, CameraStatistics
+from midas_depth_ros.nodes.depth.status import Pace
 
 LIMIT = 'Lower max_rate or network_size, or choose a faster model'
 

@@ -5,13 +5,10 @@ Pictures hold their depth packed, so that a network that unpacks it must be give
 
 from __future__ import annotations
 
-import sys
-import types
-
 import numpy as np
 import pytest
 from bags import START_NS
-from geometry_msgs.msg import TransformStamped
+from depth_reader import read_depth
 from rclpy.serialization import serialize_message
 
 from midas_depth_ros.geometry import (
@@ -31,9 +28,9 @@ from midas_depth_ros.options.declarations import build, specs_for_names
 from midas_depth_ros.options.depth import ROLLED, DepthNodeSettings
 from midas_depth_ros.sim.robot.robot import packed
 
-from .test_bag_pipeline import CAMERA, Listener
+from .test_bag_pipeline import CAMERA
+from .test_bag_pipeline import mounted as mounted_as
 from .test_metric_topics import MOUNT, NETWORK, box, header, scene_depth
-from .test_tf_mount import Buffer, TransformException, quaternion
 
 # Of no symmetry: a box to the left, a lens that is not centred, not straight and not round.
 UPRIGHT = CameraModel(
@@ -63,7 +60,7 @@ def outputs(mounted_by: int, transforms=(), **parameters) -> dict:
     info.header = header(1)
     line.process(recorded(CAMERA.info, info, 0.0))
     for transform in transforms:
-        line.process(recorded('/tf_static', transform, 0.0))
+        line.process(transform)
     made = {}
     for number in range(3):
         message = image_message(picture, header(1 + number / 10))
@@ -111,6 +108,8 @@ def test_measured_images_lie_on_the_pictures_as_the_camera_sends_them(upright, m
         assert made[name].header.frame_id == 'camera_optical_frame'
         wanted = turned(pixels(upright[name]), -rotate % 360)
         np.testing.assert_allclose(pixels(made[name]), wanted, rtol=1e-4)
+    packed = read_depth(made['depth/image/compressedDepth'])
+    np.testing.assert_allclose(packed, pixels(made['depth/image'])[..., 0], rtol=5e-3)
     sent, info = UPRIGHT.turned(-rotate % 360), made['depth/camera_info']
     assert info.header == made['depth/image'].header
     assert (info.width, info.height) == (made['depth/image'].width, made['depth/image'].height)
@@ -134,6 +133,14 @@ def test_the_cloud_is_in_the_frame_of_the_camera_and_each_point_in_its_pixel(upr
     np.testing.assert_allclose((points[..., 0] / points[..., 2])[known], x[known], atol=1e-4)
     np.testing.assert_allclose((points[..., 1] / points[..., 2])[known], y[known], atol=1e-4)
     np.testing.assert_array_equal(colours(cloud), turned(colours(other), -rotate % 360))
+    wanted = turned(heights(other), -rotate % 360)
+    assert np.isfinite(wanted).mean() > 0.5
+    np.testing.assert_allclose(heights(cloud), wanted, atol=1e-3)
+
+
+def heights(cloud) -> np.ndarray:
+    fields = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, -1)
+    return fields[..., [each.name for each in cloud.fields].index('height')]
 
 
 def colours(cloud) -> np.ndarray:
@@ -152,15 +159,10 @@ def test_the_heatmap_is_upright_and_says_so(upright, mounted):
 
 
 @pytest.mark.parametrize('rotate', SIDES)
-def test_tf_tells_of_the_camera_as_it_is_mounted(monkeypatch, upright, rotate):
-    module = types.ModuleType('tf2_ros')
-    module.Buffer, module.TransformListener = Buffer, Listener
-    module.TransformException = TransformException
-    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+def test_tf_tells_of_the_camera_as_it_is_mounted(upright, rotate):
     mount = CameraMount(MOUNT['camera_height'], MOUNT['camera_pitch'])
-    message = TransformStamped()
-    message.transform.rotation = quaternion(turned_axes(mount.body_axes(), -rotate % 360))
-    message.transform.translation.z = mount.height_m
+    axes = turned_axes(mount.body_axes(), -rotate % 360)
+    message = mounted_as(mount, 'camera_optical_frame', axes)
     given = {'mount_from_tf': True, 'obstacles.persistence': 1}
     made = outputs(rotate, [message], rotate=rotate, **given)
     np.testing.assert_allclose(made['scan'].ranges, upright['scan'].ranges, rtol=1e-3)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from midas_depth_ros.nodes.depth.reporting import CameraStatistics, ProcessorUse, Times
+from midas_depth_ros.nodes.depth.frame_statistics import CameraStatistics, ProcessorUse, Times
 
 
 class Hands:

@@ -30,7 +30,8 @@ OTHERS = {
     ('benchmarks/simulated_recording.py', 'world'),
     ('cli/evaluate.py', 'latency'),  # of the depth node, not of the robot's wheels
     ('lab/evaluate/verdict.py', 'latency_s'),
-    ('benchmarks/edges.py', 'model'),  # of a measurement, as the next ones are
+    ('benchmarks/bandwidth.py', 'model'),  # of a measurement, as the next ones are
+    ('benchmarks/edges.py', 'model'),
     ('benchmarks/markers.py', 'model'),
     ('benchmarks/drive_accuracy.py', 'model'),
     ('benchmarks/metric_on_real.py', 'model'),

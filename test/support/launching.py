@@ -14,10 +14,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = ROOT / 'test' / 'launch' / 'run_launch_file.py'
-# Stands for a program that a launch file starts: writes down its arguments, and ends.
+# Stands for a program that a launch file starts: writes down its arguments, and ends. It goes by
+# the name of its node, if it has one, since a launch file may start several of a program.
 RECORDER = """\
 #!/bin/sh
-record="$LAUNCH_RECORDS/$(basename "$0")"
+name="$(basename "$0")"
+for word; do case "$word" in __node:=*) name="${word#__node:=}";; esac; done
+record="$LAUNCH_RECORDS/$name"
 printf '%s\\0' "$@" > "$record.part" && mv "$record.part" "$record"
 """
 # Stays until it is ended; says by which process it may be found.
@@ -43,6 +46,8 @@ PROGRAMS = {
         'image_stream',
         'synthetic_camera',
     ),
+    'nav2_collision_monitor': ('collision_monitor',),
+    'nav2_lifecycle_manager': ('lifecycle_manager',),
     'rviz2': ('rviz2',),
     'tf2_ros': ('static_transform_publisher',),
 }

@@ -11,7 +11,7 @@ import numpy as np
 from midas_depth_ros.depth.files import sha256_of
 from midas_depth_ros.depth.models import ModelSpec, OnnxGraph, Output, PictureInput
 from midas_depth_ros.depth.onnx_files import Graph
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 NEAR_M, FAR_M = 0.5, 20.0
 

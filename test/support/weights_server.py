@@ -21,13 +21,10 @@ from typing import Any
 
 import pytest
 
+from midas_depth_ros.depth.download_limit import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed
-from midas_depth_ros.depth.weights import (
-    DownloadOptions,
-    WeightsFile,
-    download_folder,
-    fetch_weights,
-)
+from midas_depth_ros.depth.weights import download_folder, fetch_weights
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)  # as long, and not the same

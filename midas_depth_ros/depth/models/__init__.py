@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import weights
+from midas_depth_ros.depth.download_limit import FETCH_LIMIT, DownloadLimit, DownloadOptions
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     LicenceNotAccepted,
@@ -56,6 +57,7 @@ from midas_depth_ros.depth.models.spec import (
 )
 from midas_depth_ros.depth.models.tables import refuse_what_is_not_finite
 from midas_depth_ros.depth.models.usage import usage_of
+from midas_depth_ros.depth.weights_file import FileState, examine
 
 __all__ = [
     'Interpolation',
@@ -153,7 +155,7 @@ def find_weights(
     model: str,
     *,
     allow_download: bool = True,
-    limit: weights.DownloadLimit = weights.FETCH_LIMIT,
+    limit: DownloadLimit = FETCH_LIMIT,
     accept_licence: str = '',
 ) -> Path:
     """The weights file of a model: a registered name, or the path of a file.
@@ -170,12 +172,12 @@ def find_weights(
             if model != PREFERRED:  # which the command fetches when none is named
                 remedy = limit.remedy.replace(f'{FETCH}`', f'{FETCH} --model {model}`')
                 limit = dataclasses.replace(limit, remedy=remedy)
-            options = weights.DownloadOptions(limit=limit)
+            options = DownloadOptions(limit=limit)
             return weights.ensure_weights(
                 known.weights, allow_download=allow_download, options=options
             )
-        finding = weights.examine(known.shipped, known.weights)
-        if finding.state is not weights.FileState.GOOD:
+        finding = examine(known.shipped, known.weights)
+        if finding.state is not FileState.GOOD:
             raise WeightsCorrupt(f'{known.shipped} {finding.fault}: install the package again')
         return known.shipped
     path = Path(os.path.expanduser(model))  # Path.expanduser raises where there is no such user

@@ -36,7 +36,7 @@ from midas_depth_ros.depth.models.spec import (
     Weights,
 )
 from midas_depth_ros.depth.models.transformers_names import is_config_of
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 Value = TypeVar('Value')
 

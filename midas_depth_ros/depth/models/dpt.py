@@ -45,7 +45,7 @@ from midas_depth_ros.depth.models.spec import (
     Weights,
     norm_shapes,
 )
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 Value = TypeVar('Value')
 

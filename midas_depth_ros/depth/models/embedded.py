@@ -31,7 +31,7 @@ from midas_depth_ros.depth.models.spec import (
     norm_shapes,
 )
 from midas_depth_ros.depth.onnx_files import Graph
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 SIZE = (192, 256)  # (H, W) of the input: it was trained at that, and is less accurate at others
 HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # of its graph's output

@@ -33,7 +33,7 @@ from midas_depth_ros.depth.models.spec import (
     norm_shapes,
 )
 from midas_depth_ros.depth.onnx_files import Graph
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 # --- Its layers.
 

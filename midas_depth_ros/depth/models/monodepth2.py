@@ -42,7 +42,7 @@ from midas_depth_ros.depth.models.spec import (
     Shape,
     Weights,
 )
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 INPUT, OUTPUT = 'picture', 'depth'
 MULTIPLE = 32  # of both sides: the coarsest stride

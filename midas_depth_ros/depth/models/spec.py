@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.depth.errors import BackendUnavailable
 from midas_depth_ros.depth.lanczos import lanczos
 from midas_depth_ros.depth.models.published import Published
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, NDArray[Any]]  # a state dict's arrays by name

@@ -35,7 +35,7 @@ from midas_depth_ros.depth.models.zipdepth_layers import (
     layers,
     zipdepth_shapes,
 )
-from midas_depth_ros.depth.weights import WeightsFile
+from midas_depth_ros.depth.weights_file import WeightsFile
 
 MULTIPLE = 32  # of both sides: the coarsest stride
 SHORT_SIDE = 384  # of the picture that the network sees, as its authors measured it

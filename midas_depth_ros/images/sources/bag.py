@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from midas_depth_ros.images.compressed import Format
+from midas_depth_ros.images.compressed import DEPTH, DEPTH_ENDING, Format
 from midas_depth_ros.images.decode import BitDepth
 from midas_depth_ros.images.errors import SourceError, UnclearTopic, UnreadableSource
-from midas_depth_ros.images.message_bytes import stamp_ns
+from midas_depth_ros.images.message_bytes import TF_STATIC, stamp_ns
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.images.sources.pictures import Frame, Source, Warn
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
@@ -30,7 +30,6 @@ TRANSPORT_ENDINGS = (
     *('/compressed', '/compressedDepth', '/theora', '/ffmpeg', '/foxglove', '/zstd', '/zlib'),
     *('/avif', '/h264', '/h265', '/depthz', '/svtav1'),
 )
-DEPTH_ENDING = '/compressedDepth'
 
 # What the library raises on damaged bytes besides its own errors.
 MESSAGE_FAULTS = (ValueError, IndexError, AssertionError, OverflowError, MemoryError, struct.error)
@@ -139,6 +138,7 @@ def choose_topic(
     images = sorted(name for name, kind in topics.items() if kind in (IMAGE, COMPRESSED_IMAGE))
     if wanted:
         wanted = '/' + wanted.strip('/')
+        _check_is_no_depth(wanted)
         if wanted in images:
             return wanted
         raise UnclearTopic(f'{path}: there are no images on topic {wanted}; {_listed(topics)}')
@@ -155,6 +155,11 @@ def choose_topic(
             f'{", ".join(images)}'
         )
     return next((name for name in images if name in cameras), images[0])
+
+
+def _check_is_no_depth(topic: str) -> None:
+    if topic.endswith(DEPTH_ENDING):
+        raise UnclearTopic(f'{topic} {DEPTH}')
 
 
 def depth_topics(bag: BagMessages) -> set[str]:
@@ -289,6 +294,7 @@ def _in_namespace(
 
 
 def _camera(topic: str, topics: Mapping[str, str]) -> BagCamera:
+    _check_is_no_depth(topic)
     name = namespace_of(topic, topics) or ROOT_CAMERA
     return BagCamera(name, topic, info_topic_of(topic, topics), TRANSPORTS[topics[topic]])
 
@@ -323,10 +329,14 @@ def until_damaged(messages: Iterable[Recorded], fail: Callable[[str], None]) -> 
 def in_order(
     source: BagMessages, cameras: Iterable[BagCamera], topics: Collection[str]
 ) -> Iterator[Recorded]:
-    """Yield the messages of these topics as recorded, after the first camera_info of each camera.
+    """Yield the messages of these topics as recorded, after what holds for all pictures.
 
-    A driver publishes it with the image; which of them is recorded first is arbitrary.
+    That is the first camera_info of each camera (a driver publishes it with the image; which of
+    them is recorded first is arbitrary), and static transforms, which have no time.
     """
     infos = [first for camera in cameras if camera.info and (first := source.first(camera.info))]
     yield from infos
+    if TF_STATIC in topics and source.counts.get(TF_STATIC):
+        with contextlib.suppress(SourceError):  # damage is reported below
+            yield from source.read([TF_STATIC])
     yield from source.read(topics)

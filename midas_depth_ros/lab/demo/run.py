@@ -69,6 +69,7 @@ class Plan:
     timeout_s: float = 30.0  # for the first output, once the model is loaded
     world: int = 0  # that the robot drives through
     dashboard_port: int = 0  # 0: none
+    dashboard_host: str = '127.0.0.1'  # on which the dashboard listens
     keep_going: bool = False  # after the recording, until a signal
 
     @property
@@ -175,20 +176,28 @@ class Run:
 
 # --- The dashboard beside a run. Where it cannot run, the demo goes on without it.
 
-HOST = '127.0.0.1'
+EVERYWHERE = ('0.0.0.0', '::')
 ADDRESS = re.compile(r'https?://[^\s\'"]+')
 
 
 class Dashboard:
     """The dashboard's process; `look()` prints its address and `hint` once, or why it failed."""
 
-    def __init__(self, children: Children, console: Console, port: int, hint: str = '') -> None:
+    def __init__(
+        self,
+        children: Children,
+        console: Console,
+        port: int,
+        hint: str = '',
+        host: str = Plan.dashboard_host,
+    ) -> None:
         self._console = console
         self._hint = hint
+        self._everywhere = host in EVERYWHERE
         self._child: Child | None = None
         if port:
             command = module_command(
-                'cli.dashboard', '--host', HOST, '--port', str(free_port(port))
+                'cli.dashboard', '--host', host, '--port', str(free_port(port, host))
             )
             self._child = children.start('dashboard', command)
 
@@ -205,18 +214,22 @@ class Dashboard:
         address = ADDRESS.search('\n'.join(lines))
         if address:
             self._child = None
-            self._print(f'Live view in a browser: {address.group().rstrip(".,;")}{self._hint}')
+            shown = address.group().rstrip('.,;')
+            if self._everywhere:  # its own address means little outside a container
+                shown = re.sub(r'//(\[[^]]*\]|[^:/]+)', '//localhost', shown, count=1)
+            self._print(f'Live view in a browser: {shown}{self._hint}')
 
     def _print(self, text: str) -> None:
         self._console.print(Text(printable(text)), soft_wrap=True)
 
 
-def free_port(wanted: int) -> int:
+def free_port(wanted: int, host: str = Plan.dashboard_host) -> int:
     """Return the wanted port, or another free one if it is taken."""
     for port in (wanted, 0):
-        with socket.socket() as probe:
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        with socket.socket(family) as probe:
             try:
-                probe.bind((HOST, port))
+                probe.bind((host, port))
             except OSError:
                 continue
             return int(probe.getsockname()[1])
@@ -259,7 +272,8 @@ def run(plan: Plan, folder: Path, console: Console) -> Run:
         begin = time.monotonic()
         essential = {name: children.start(name, c) for name, c in plan.commands().items()}
         hint = '' if plan.keep_going else ' (until the demo ends; --keep-going: until Ctrl-C)'
-        look = Dashboard(children, console, plan.dashboard_port, hint).look
+        port, host = plan.dashboard_port, plan.dashboard_host
+        look = Dashboard(children, console, port, hint, host).look
         with _recorder(plan) as (recorder, spin):
             watch = _Watch(plan, console, signals, essential, recorder.recording, spin, look)
             watch.wait_for_output()

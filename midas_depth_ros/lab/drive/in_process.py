@@ -126,6 +126,11 @@ class PlainScan:
     beams: ScanBeams
     seen_free: np.ndarray | None = None
 
+    @property
+    def knows(self) -> bool:
+        """Whether it knows anything; one that knows nothing withdraws the one before."""
+        return not np.isnan(self.ranges).all()
+
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
@@ -154,7 +159,7 @@ class FrameSources:
     @property
     def refuted(self) -> bool:
         """Whether earlier frames must not vouch for this one either."""
-        return bool(self._agreement.contradiction)
+        return bool(self._agreement.refuted)
 
     def fit(
         self, stamp_s: float, relative: np.ndarray, grid: Grid, seen: Seen | None
@@ -202,6 +207,7 @@ class ScanMaker:
         self._metric = MetricDepth()
         self._sources = FrameSources(camera, mount, settings)
         self.tally = MetresTally()
+        self._scan_s = -math.inf  # of the last one with metres
         self._geometry: dict[tuple[int, ...], tuple[Grid, Beams, ScanBeams]] = {}
 
     @property
@@ -234,10 +240,18 @@ class ScanMaker:
         if seen is not None:
             self.tally = self.tally.with_frame(_metres_off(metric, seen.depth_z))
         if metric is None or metric.obstacles is None:
-            return None
+            return self._withdrawn(stamp_s, scan_beams)
+        self._scan_s = stamp_s
         limits = {'range_min': scan_beams.range_min, 'range_max': scan_beams.range_max}
         scan = beams.scan(metric.obstacles, **limits)
         return PlainScan(scan.ranges, scan_beams, scan.seen_free)
+
+    def _withdrawn(self, stamp_s: float, beams: ScanBeams) -> PlainScan | None:
+        """A scan that knows nothing, in place of the last one if that has been refuted."""
+        if not self._sources.refuted or stamp_s - self._scan_s > self._settings.scale.expiry:
+            return None
+        nothing = np.full(len(beams.angles), np.nan, np.float32)
+        return PlainScan(nothing, beams, np.zeros_like(nothing))
 
     def _to_fuse(
         self, shape: tuple[int, ...], seen: Seen | None
@@ -511,8 +525,9 @@ def drive(
         speed, turn = commander.command(now_s)
         if avoidance is not None:
             while arriving and arriving[0][0] + options.perception_latency_s <= now_s:
-                avoidance.add_scan(*arriving.popleft(), now_s)
-                if person is not None:
+                taken_s, scan = arriving.popleft()
+                avoidance.add_scan(taken_s, scan, now_s)
+                if person is not None and scan.knows:
                     person.see_metres(now_s)
             by_hand = None
             if person is not None:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -28,11 +28,18 @@ from sensor_msgs.msg import LaserScan
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.lab.drive.by_hand import Help, Person
 from midas_depth_ros.lab.drive.in_process import Commander
-from midas_depth_ros.lab.drive.rig import DriveError, DrivePlan, WorldResult, drive_line
+from midas_depth_ros.lab.drive.rig import (
+    DriveError,
+    DrivePlan,
+    MetresTally,
+    WorldResult,
+    drive_line,
+)
 from midas_depth_ros.lab.processes import STOP_SIGNALS, Children, node_command
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.quality_of_service import make_subscription
@@ -46,6 +53,7 @@ from midas_depth_ros.sim.robot.robot import unpacked
 
 CAMERA_NODE = 'synthetic_camera'
 STATUS = 'synthetic_camera: drive'
+CAMERA_STATUS = f'depth_node: camera {rig.CAMERA}'
 SERVICE_TIMEOUT_S = 30.0
 OUTCOME_TIMEOUT_S = 5.0
 SETTLE_S = 1.2  # until scans of the previous world are too old to be used
@@ -55,6 +63,21 @@ PERIOD_S = 0.05
 
 class RobotNotResponding(Exception):
     """The robot does not respond; the text says which part and for how long."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """How many frames the depth node had processed at a stamp (s), and how many scans had come."""
+
+    stamp_s: float
+    frames: int
+    scans: int
+
+    def since(self, first: Counted) -> MetresTally:
+        """Return what has come since; nobody here can judge whether its metres are right."""
+        frames = self.frames - first.frames
+        scans = min(self.scans - first.scans, frames)  # the last one may not be counted yet
+        return MetresTally(frames, scans, 0, scans, self.stamp_s - first.stamp_s)
 
 
 class DriveNode(Node):
@@ -76,12 +99,22 @@ class DriveNode(Node):
         )
         self.person: Person | None = None
         self._around: LaserScan | None = None  # what a person sees
+        self._scans = 0
+        self._counted: list[Counted] = []  # in this drive
 
-    def watch(self) -> None:
-        """Subscribe to what a person needs who drives by hand."""
-        newest = QoSProfile(depth=1)
-        make_subscription(self, LaserScan, 'ground_truth/scan', self._on_around, newest)
-        make_subscription(self, LaserScan, f'{rig.CAMERA}/scan', self._on_scan, newest)
+    def watch(self, by_hand: bool) -> None:
+        """Subscribe to the scans, and to what a person needs who drives by hand."""
+        if by_hand:
+            newest = QoSProfile(depth=1)
+            make_subscription(self, LaserScan, 'ground_truth/scan', self._on_around, newest)
+        every = QoSProfile(depth=10)
+        make_subscription(self, LaserScan, f'{rig.CAMERA}/scan', self._on_scan, every)
+
+    @property
+    def tally(self) -> MetresTally:
+        """Frames and frames with metres in the last drive, between two reports of the node."""
+        counted = self._counted
+        return counted[-1].since(counted[0]) if counted else MetresTally()
 
     def drive(
         self, seed: int, speed_m_s: float, seconds: float, avoiding: bool, helped: bool = False
@@ -94,6 +127,7 @@ class DriveNode(Node):
         self.wait(SETTLE_S)
         commander = Commander(seed, speed_m_s, seconds)
         velocity = self._velocities[avoiding]
+        self._counted = []
         begin = time.monotonic()
         self.person = Person(begin, rig.ROBOT.radius_m) if helped else None
         while (done := time.monotonic() - begin) < seconds:
@@ -123,6 +157,7 @@ class DriveNode(Node):
         self._around = message
 
     def _on_scan(self, message: LaserScan) -> None:
+        self._scans += 1
         if self.person is not None:
             self.person.see_metres(time.monotonic())
 
@@ -177,8 +212,13 @@ class DriveNode(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
             if status.name == STATUS:
-                self.values = {pair.key: pair.value for pair in status.values}
+                self.values = values
+            elif status.name == CAMERA_STATUS:
+                stamp_s = stamp_ns(message.header) / NANOSECONDS
+                frames = int(values['frames processed'])
+                self._counted.append(Counted(stamp_s, frames, self._scans))
 
 
 def _twist(speed_m_s: float, turn_rad_s: float) -> Twist:
@@ -198,11 +238,18 @@ class DriveStopped(Exception):
     """A signal asked the drive to stop; the text is its name."""
 
 
+class Seen(NamedTuple):
+    """By world: what a person did, and how many frames had metres."""
+
+    helps: dict[int, Help]
+    tallies: dict[int, MetresTally]
+
+
 def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldResult]:
     """Drive through all worlds of a plan. Raises DriveError or DriveStopped. No process is left."""
     processes.set_up_ros()
     outcomes: dict[bool, dict[int, DriveOutcome]] = {False: {}, True: {}}
-    helps: dict[int, Help] = {}
+    seen = Seen({}, {})
     with (
         StopSignals(STOP_SIGNALS) as signals,
         Children(logs, processes.child_environment()) as children,
@@ -221,7 +268,7 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
         _start(children, plan, 'synthetic_camera', 'nodes.sources.synthetic_camera')
         try:
             if plan.blind:
-                outcomes[False] = _drive_all(plan, driver, False, report, helps)
+                outcomes[False] = _drive_all(plan, driver, False, report, seen)
             if plan.avoiding:
                 _start_avoidance(plan, children)
                 driver.wait_until(
@@ -232,9 +279,8 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
                     LOADING_TIMEOUT_S,
                     'the depth node and the avoidance node',
                 )
-                if plan.by_odometry:
-                    driver.watch()
-                outcomes[True] = _drive_all(plan, driver, True, report, helps)
+                driver.watch(by_hand=plan.by_odometry)
+                outcomes[True] = _drive_all(plan, driver, True, report, seen)
         except RobotNotResponding as error:
             raise DriveError(str(error)) from error
     return [
@@ -243,21 +289,24 @@ def drive_over_dds(plan: DrivePlan, logs: Path, report: Report) -> list[WorldRes
             WORLDS[plan.worlds_are](seed).kind,
             outcomes[True].get(seed),
             outcomes[False].get(seed),
-            helps.get(seed),
+            seen.helps.get(seed),
+            seen.tallies.get(seed),
         )
         for seed in plan.seeds
     ]
 
 
 def _drive_all(
-    plan: DrivePlan, driver: DriveNode, avoiding: bool, report: Report, helps: dict[int, Help]
+    plan: DrivePlan, driver: DriveNode, avoiding: bool, report: Report, seen: Seen
 ) -> dict[int, DriveOutcome]:
     outcomes, helped = {}, avoiding and plan.by_odometry
     for seed in plan.seeds:
         how = plan.speed_m_s, plan.seconds, avoiding, helped
         outcomes[seed] = outcome = driver.drive(seed, *how)
+        if avoiding:
+            seen.tallies[seed] = driver.tally
         if driver.person is not None:
-            helps[seed] = driver.person.help
+            seen.helps[seed] = driver.person.help
         report(drive_line(seed, outcome, avoiding))
     return outcomes
 

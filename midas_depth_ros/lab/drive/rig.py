@@ -192,13 +192,15 @@ FAR_OFF = 0.10  # metres that are off by more than this share are counted
 @dataclasses.dataclass(frozen=True)
 class MetresTally:
     """Frames, those of them with metres, and those whose metres were `FAR_OFF`; unjudged: with
-    metres, but hardly anything near to judge them by.
+    metres, but hardly anything near to judge them by, or nobody who could. seconds: the time in
+    which they were counted; 0 = not measured.
     """
 
     frames: int = 0
     with_metres: int = 0
     far_off: int = 0
     unjudged: int = 0
+    seconds: float = 0.0
 
     def with_frame(self, off: float | None) -> MetresTally:
         """Return the tally with one more frame, whose metres are off by a share; None = has none,
@@ -250,6 +252,7 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
     by_hand = functools.reduce(Help.plus, helped, Help())
     judged = [each.metres for each in results if each.metres is not None and each.metres.frames]
     metres = functools.reduce(MetresTally.plus, judged, MetresTally())
+    is_judged = metres.unjudged < metres.with_metres
     nearest = min((each.min_clearance_m for each in avoiding), default=None)
     return {
         'worlds': len(results),
@@ -269,8 +272,9 @@ def summary(results: Sequence[WorldResult], **facts: Any) -> dict[str, Any]:
         'seconds_without_metres': round(by_hand.without_metres_s, 1) if helped else None,
         'frames': metres.frames if judged else None,
         'frames_with_metres': metres.with_metres if judged else None,
-        'frames_far_off': metres.far_off if judged else None,
+        'frames_far_off': metres.far_off if is_judged else None,
         'frames_unjudged': metres.unjudged if judged else None,
+        'frames_seconds': round(metres.seconds, 1) if metres.seconds else None,
         **facts,
     }
 

@@ -21,6 +21,7 @@ from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.bag_messages import BagMessages
 from midas_depth_ros.lab.evaluate.frames import FrameRecord
 from midas_depth_ros.lab.evaluate.plots import Run
+from midas_depth_ros.lab.evaluate.robot_frames import RobotFrames, robot_frames
 from midas_depth_ros.lab.evaluate.run import Comparison, Truth, own_camera
 from midas_depth_ros.lab.evaluate.summary import Numbers, reasons, rounded, summary_of
 from midas_depth_ros.lab.evaluate.survey import Survey, check_truth_topic, place_of, survey
@@ -31,6 +32,7 @@ from midas_depth_ros.lab.output import CommandError, progress_bar
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.depth.node import estimator_from
 from midas_depth_ros.options.depth import DepthNodeSettings, apply_cpu_budget, parse_cpus
+from midas_depth_ros.options.text import shown
 
 EstimatorFactory = Callable[[DepthNodeSettings], DepthEstimator]
 TABLE = '.csv'
@@ -54,28 +56,36 @@ class Plan:
     deceleration_m_s2: float = Driving.deceleration_m_s2
     reaction_s: float = Driving.reaction_s
     latency_s: float | None = None  # None: as measured
+    given: frozenset[str] = frozenset()  # names of the parameters that the user has set
 
 
 def evaluate(
     plan: Plan, make_estimator: EstimatorFactory = estimator_from
 ) -> tuple[Numbers, list[Run], list[str]]:
     """Return the report, the runs, and what failed. Raises CommandError and DepthError."""
-    found, truth = _truth_of(plan)
+    found, truth, frames = _truth_of(plan)
+    plan = dataclasses.replace(plan, settings=frames.settings)
     faults: list[str] = [found.damage] if found.damage else []
     runs: list[Run] = []
     for variant in plan.variants:
-        run = _run(plan, found, truth, variant, make_estimator, faults)
+        run = _run(plan, found, truth, frames, variant, make_estimator, faults)
         if run.name in [each.name for each in runs]:  # 'auto' and what it stands for
             run.name = ', '.join((*variant, f'by {run.name}'))
         runs.append(run)
     if not any(run.figures['frames_with_truth'] for run in runs):
         why = [each['example'] for run in runs for each in run.figures['no_truth']]
-        raise CommandError(f'no frame could be compared with {plan.truth}: {why[0]}')
-    return _report(plan, found, truth, runs, faults), runs, faults
+        words = ' '.join([f'no frame could be compared with {plan.truth}: {why[0]}', *frames.notes])
+        raise CommandError(words)
+    return _report(plan, found, truth, frames, runs, faults), runs, faults
 
 
 def _report(
-    plan: Plan, found: Survey, truth: Truth, runs: Sequence[Run], faults: Sequence[str]
+    plan: Plan,
+    found: Survey,
+    truth: Truth,
+    frames: RobotFrames,
+    runs: Sequence[Run],
+    faults: Sequence[str],
 ) -> Numbers:
     """What --json gives."""
     stamps = [found.stamps_ns[number] for number in found.chosen]
@@ -100,22 +110,31 @@ def _report(
         'tolerance_s': plan.tolerance_s,
         'range_max_m': plan.settings.scan.range_max,
         'faults': reasons(faults),
-        'notes': _notes(plan, truth),
+        'notes': [*frames.notes, *_notes(plan, truth)],
         'runs': [{'name': run.name, **run.figures} for run in runs],
     }
 
 
-def _truth_of(plan: Plan) -> tuple[Survey, Truth]:
-    """What is in the recording, and what its truth is. Raises CommandError."""
+def _truth_of(plan: Plan) -> tuple[Survey, Truth, RobotFrames]:
+    """What is in the recording, what its truth is, and where it is. Raises CommandError."""
     bag, camera = plan.bag, plan.camera
     if plan.truth.endswith(TABLE):
         tapes = read_tapes(Path(plan.truth))
-        return _survey(plan, '', tapes), Truth()
+        found = _survey(plan, '', tapes)
+        return found, Truth(), _frames(plan, found)
     topic = '/' + plan.truth.strip('/')
     kind = check_truth_topic(bag, topic, camera)
     found = _survey(plan, topic, [])
     body_frame = mount_of(plan.settings, camera.name).body_frame
-    place = place_of(kind, found, body_frame, plan.place, plan.reference)
+    frames = _frames(plan, found)
+    by_tf = frames.place(found.truth_frame)
+    try:
+        place = place_of(kind, found, body_frame, plan.place, plan.reference, by_tf)
+    except CommandError as error:
+        raise CommandError(' '.join([f'{error}.', *frames.notes]).removesuffix('.')) from error
+    if place is by_tf:
+        note = f'The place of the truth, frame {shown(found.truth_frame)}, is that of TF.'
+        frames = dataclasses.replace(frames, notes=(*frames.notes, note))
     own = None
     if kind.endswith('/Image'):
         own = own_camera(bag, topic, camera, plan.settings.rectified)
@@ -123,7 +142,13 @@ def _truth_of(plan: Plan) -> tuple[Survey, Truth]:
         raise CommandError(
             f'{bag.path}: {camera.image} has no camera_info: record it, or set horizontal_fov'
         )
-    return found, Truth(topic, kind, place, own)
+    return found, Truth(topic, kind, place, own), frames
+
+
+def _frames(plan: Plan, found: Survey) -> RobotFrames:
+    sources = [source for _, source in plan.variants]
+    camera = plan.camera.name
+    return robot_frames(plan.bag, camera, found.optical_frame, plan.settings, plan.given, sources)
 
 
 def _survey(plan: Plan, topic: str, tapes: list[Tape]) -> Survey:
@@ -138,6 +163,7 @@ def _run(
     plan: Plan,
     found: Survey,
     truth: Truth,
+    frames: RobotFrames,
     variant: tuple[str, str],
     make_estimator: EstimatorFactory,
     faults: list[str],
@@ -156,14 +182,16 @@ def _run(
     ):
         if estimator.notice:
             report.print(estimator.notice)
-        comparison = Comparison(plan.bag, plan.camera, found, truth, settings, report.print)
-        frames = []
+        comparison = Comparison(
+            *(plan.bag, plan.camera, found, truth, settings, report.print), frames.beginning()
+        )
+        records = []
         for record in comparison.run(estimator):
-            frames.append(record)
+            records.append(record)
             report.advance()
         name = f'{estimator.model}, {source}'
     faults += comparison.faults
-    return Run(name, frames, _figures(plan, found, frames))
+    return Run(name, records, _figures(plan, found, records))
 
 
 def _figures(plan: Plan, found: Survey, frames: list[FrameRecord]) -> Numbers:

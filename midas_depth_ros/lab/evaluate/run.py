@@ -18,7 +18,14 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import CameraModel, CameraModelError, CameraMount, MetricFrame, turned
+from midas_depth_ros.geometry import (
+    CameraModel,
+    CameraModelError,
+    CameraMount,
+    MetricFrame,
+    TransformTree,
+    turned,
+)
 from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.images.sources.bag import (
     BagCamera,
@@ -111,9 +118,12 @@ class Comparison:
         truth: Truth,
         settings: DepthNodeSettings,
         report: Callable[[str], None],
+        transforms: TransformTree | None = None,
     ) -> None:
+        """transforms: what is known of TF before the recording begins."""
         self._bag, self._camera, self._found, self._truth = bag, camera, found, truth
         self._settings, self._report = settings, report
+        self._transforms = transforms
         self._waiting: dict[int, list[Pending]] = {}
         self._rays: dict[int, Rays | str] = {}
         self._uses = collections.Counter(found.partner.values())
@@ -128,6 +138,7 @@ class Comparison:
             pipeline = ObservedPipeline(
                 *(estimator, self._settings, [self._camera], WANTED),
                 *(self._fail, self._report),
+                transforms=self._transforms,
             )
         except ValueError as error:
             raise CommandError(str(error)) from error

@@ -208,11 +208,17 @@ def _span(stamps_ns: Iterable[int]) -> str:
 
 
 def place_of(
-    kind: str, found: Survey, body_frame: str, given: Place | None, reference: Place | None
+    kind: str,
+    found: Survey,
+    body_frame: str,
+    given: Place | None,
+    reference: Place | None,
+    by_tf: Place | None = None,
 ) -> Place:
     """Return where the sensor of the truth is: as given, else by its frame. Raises CommandError.
 
-    given: by --truth-at. reference: by the parameters reference.*, where they are set.
+    given: by --truth-at. reference: by the parameters reference.*, where they are set. by_tf: of
+    the recording, where it knows.
     """
     frame, optical = found.truth_frame, found.optical_frame
     if given is not None:
@@ -230,12 +236,15 @@ def place_of(
             f'{shown(optical)}: record the depth that is registered to (aligned with) the camera, '
             'or give --truth-at camera if it is'
         )
+    if reference is not None and frame != body_frame:
+        return reference
+    if by_tf is not None:
+        return by_tf
     if frame == body_frame:
         return Place()
-    if reference is not None:
-        return reference
     raise CommandError(
         f'the truth is in the frame {shown(frame)}, whose place is not known: give --truth-at '
         f'X,Y,Z[,YAW[,PITCH]] (metres and radians or 10deg, in {body_frame}: below the lens, x '
-        'ahead, y left, z up), or --truth-at camera if it measures in the optical frame'
+        'ahead, y left, z up), or --truth-at camera if it measures in the optical frame; '
+        'or record /tf_static, with the frame of the truth and one on the floor'
     )

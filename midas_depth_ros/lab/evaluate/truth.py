@@ -44,17 +44,19 @@ class Place:
     z_m: float = 0.0
     yaw_rad: float = 0.0
     pitch_rad: float = 0.0
+    roll_rad: float = 0.0
     optical: bool = False
 
     def body_from_sensor(self) -> np.ndarray:
         """Return (4, 4) float64: from the sensor's frame into the body frame."""
         cy, sy = math.cos(self.yaw_rad), math.sin(self.yaw_rad)
         cp, sp = math.cos(self.pitch_rad), math.sin(self.pitch_rad)
+        cr, sr = math.cos(self.roll_rad), math.sin(self.roll_rad)
         return np.array(
             [
-                [cy * cp, -sy, cy * sp, self.x_m],
-                [sy * cp, cy, sy * sp, self.y_m],
-                [-sp, 0.0, cp, self.z_m],
+                [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr, self.x_m],
+                [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr, self.y_m],
+                [-sp, cp * sr, cp * cr, self.z_m],
                 [0.0, 0.0, 0.0, 1.0],
             ]
         )
@@ -63,10 +65,11 @@ class Place:
         """Return where the sensor is, in words."""
         if self.optical:
             return f'frame {frame_id!r}, in the optical frame of the camera'
+        rolled = f', roll {math.degrees(self.roll_rad):g}' if self.roll_rad else ''
         return (
             f'frame {frame_id!r}, at x {self.x_m:g}, y {self.y_m:g}, z {self.z_m:g} m, yaw '
-            f'{math.degrees(self.yaw_rad):g}, pitch {math.degrees(self.pitch_rad):g} degrees of '
-            'body_frame'
+            f'{math.degrees(self.yaw_rad):g}, pitch {math.degrees(self.pitch_rad):g}'
+            f'{rolled} degrees of body_frame'
         )
 
 

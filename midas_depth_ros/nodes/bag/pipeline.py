@@ -19,16 +19,17 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from midas_depth_ros.depth import DepthEstimator
+from midas_depth_ros.geometry import TransformTree
 from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.nodes.depth import output
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.frame_scale import check_source
-from midas_depth_ros.nodes.depth.metric_sources import TfMount
 from midas_depth_ros.nodes.depth.odometry_input import OdometryInput
 from midas_depth_ros.nodes.depth.worker import Camera, Worker
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.messages import time_message
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 # --- What replaces an rclpy node, as far as the node's classes use it: published messages go to a
@@ -275,10 +276,12 @@ class BagPipeline:
         fail: Callable[[str], None],
         warn: Callable[[str], None],
         overrides: Mapping[str, Any] | None = None,
+        transforms: TransformTree | None = None,
     ) -> None:
         """wanted: of OUTPUTS; empty = all. fail: called with the reason for each bad message.
 
-        overrides: of `qos_overrides`. Raises ValueError for an invalid or impossible parameter.
+        overrides: of `qos_overrides`. transforms: known before. Raises ValueError for an invalid or
+        impossible parameter.
         """
         check_source(settings, estimator)
         names = tuple(camera.name for camera in cameras)
@@ -292,8 +295,11 @@ class BagPipeline:
         node = cast(Node, self._node)
         boundary.disable_log(node)
         self._pending = PendingFrames()
-        tf = TfMount(node) if settings.mount_from_tf else None
-        odometry = OdometryInput(node, tf)
+        # Transforms are read from the recording itself, so that no tf2 need be installed.
+        by_tf = settings.mount_from_tf or settings.odometry.fixed_frame
+        recorded_tf = TfMount.of_recording(node, transforms) if by_tf else None
+        tf = recorded_tf if settings.mount_from_tf else None
+        odometry = OdometryInput(node, recorded_tf)
         self._cameras: dict[str, Camera] = {}
         self.camera_counts = [CameraCounts(camera) for camera in cameras]
         self._counts_by_topic = {each.camera.image: each for each in self.camera_counts}

@@ -31,7 +31,8 @@ from midas_depth_ros.images import (
     read_image,
     stamp_ns,
 )
-from midas_depth_ros.images.errors import MalformedMessage
+from midas_depth_ros.images.compressed import DEPTH, DEPTH_ENDING
+from midas_depth_ros.images.errors import MalformedMessage, UnsupportedFormat
 from midas_depth_ros.nodes.depth.stamps import (
     PublisherWatch,
     RateBound,
@@ -288,6 +289,8 @@ class CameraInput:
             qos.EVERY_IMAGE if every_frame else qos.NEWEST,
             has_room=lambda: not exchange.is_full(name),
         )
+        if self.topic.endswith(DEPTH_ENDING):
+            self._node.get_logger().error(f'{name}: {self._is_depth}')
         self._camera.calibration.open()
         self._camera.statistics.watch()
 
@@ -338,7 +341,15 @@ class CameraInput:
             IMAGE: f'set transport to raw, and remap {raw} to this topic',
             COMPRESSED: f'set transport to compressed, and remap {raw}{BELOW} to this topic',
         }
-        return qos.publishers_of(self._node, self._subscription, remedies)
+        count, reasons = qos.publishers_of(self._node, self._subscription, remedies)
+        if self._subscription is not None and self.topic.endswith(DEPTH_ENDING):
+            return count, [self._is_depth]
+        return count, reasons
+
+    @property
+    def _is_depth(self) -> str:
+        remap = f'remap {self._relative_topic} to it'
+        return f'{self.topic} {DEPTH} ({remap})'
 
     def publisher_nodes(self) -> list[str]:
         """Which nodes publish on the image topic, one entry for each publisher."""
@@ -386,6 +397,8 @@ class CameraInput:
     def _check_and_queue(self, message: Any) -> None:
         """Check a message, judge its stamp, hand it over if max_rate allows. Raises ImageError."""
         settings, camera = self._node.settings, self._camera
+        if self.topic.endswith(DEPTH_ENDING):
+            raise UnsupportedFormat(self._is_depth)
         check: Callable[[Any, int], str] = check_image if self._raw else check_compressed
         if check(message, settings.max_pixels):
             camera.statistics.unended += 1

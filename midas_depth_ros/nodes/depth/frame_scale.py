@@ -121,7 +121,7 @@ class FrameScale:
     @property
     def refuted(self) -> str:
         """Why the metres of this frame and those before must not be used; '' if they may."""
-        return self.model.refuted or self.agreement.contradiction
+        return self.model.refuted or self.agreement.refuted
 
     @property
     def advice(self) -> str:

@@ -14,183 +14,30 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rclpy.time import Time
 from sensor_msgs.msg import Imu, LaserScan, PointCloud2, Range
 
 from midas_depth_ros.geometry import (
-    BodyPose,
     CameraModel,
     CameraMount,
-    InvalidPose,
     MountError,
     ReferencePoints,
     Refusal,
-    between,
     body_from_optical,
     cloud_points,
     range_points,
-    rotation_of,
     scan_points,
-    turned_axes,
 )
 from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import cloud_array
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import AS_FOR_ALL, DepthNodeSettings, MountOptions
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# --- The camera's mount from TF, where tf2_ros is installed (every ROS 2 from apt).
-
 TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked, pixels
-VELOCITY_S = 0.1  # over this long the velocity is measured by which a motion is continued
-NEAR_S = 0.1  # how far from the picture's stamp a transform or an Imu message may be
-MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
-
-
-class TfMount:
-    """Listens to TF. Raises ValueError where tf2_ros is not installed."""
-
-    def __init__(
-        self,
-        node: Node,
-        wanted_by: str = 'mount_from_tf',
-        instead: str = 'give camera_height and camera_pitch',
-    ) -> None:
-        """wanted_by: the parameter that needs TF. instead: what to do without it."""
-        try:
-            import tf2_ros
-        except ImportError as error:
-            raise ValueError(
-                f'{wanted_by} needs tf2_ros ({error}): install it (apt: '
-                f'ros-$ROS_DISTRO-tf2-ros-py), or {instead} instead'
-            ) from error
-        self._failure = tf2_ros.TransformException
-        self._buffer = tf2_ros.Buffer()
-        self._listener: Any = tf2_ros.TransformListener(self._buffer, node)
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._listener.unregister()
-        self._listener = None
-
-    def mount(
-        self, optical_frame: str, body_frame: str, stamp: int, rotate: int = 0
-    ) -> CameraMount | Refusal:
-        """The mount of a camera at a stamp (ns), or why it is unknown.
-
-        rotate: by how many degrees its pictures are turned; the mount is that of the turned
-        pictures. Without a transform at the stamp the newest one is used if it is near.
-        """
-        try:
-            found = self._at(optical_frame, body_frame, stamp)
-        except self._failure as error:
-            return Refusal(f'no transform from {optical_frame} to {body_frame}: {error}')
-        if isinstance(found, Refusal):
-            return found
-        aside = math.hypot(found.translation.x, found.translation.y)
-        if not aside <= MOST_ASIDE_M:
-            return Refusal(
-                f'the lens of {optical_frame} is {aside:.2f} m from the origin of {body_frame} as '
-                'seen from above: use a frame below the lens, where distances begin'
-            )
-        try:
-            axes = turned_axes(rotation_matrix(found.rotation), rotate)
-            return CameraMount.from_axes(axes, found.translation.z)
-        except MountError as error:
-            return Refusal(str(error))
-
-    def lens(
-        self, optical_frame: str, body_frame: str, stamp: int, rotate: int = 0
-    ) -> np.ndarray | Refusal:
-        """(4, 4) from the optical frame of the turned picture into a body frame, or why unknown."""
-        try:
-            found = self._at(optical_frame, body_frame, stamp)
-            if isinstance(found, Refusal):
-                return found
-            pose = pose_of(found.translation, found.rotation)
-        except self._failure as error:
-            return Refusal(f'no transform from {optical_frame} to {body_frame}: {error}')
-        except InvalidPose as error:
-            return Refusal(f'the transform from {optical_frame} to {body_frame}: {error}')
-        made = pose.matrix()
-        made[:3, :3] = turned_axes(made[:3, :3], rotate)
-        return made
-
-    def pose(
-        self, frame: str, fixed_frame: str, stamp: int, max_age_s: float
-    ) -> BodyPose | Refusal:
-        """The pose of a frame in a fixed one at a stamp (ns), or why it is unknown.
-
-        A picture is often newer than the newest transform: then the motion is continued, by
-        `max_age_s` at most.
-        """
-        try:
-            return self._pose(frame, fixed_frame, stamp, max_age_s)
-        except self._failure as error:
-            return Refusal(f'no transform from {frame} to {fixed_frame}: {error}')
-        except InvalidPose as error:
-            return Refusal(f'the transform from {frame} to {fixed_frame}: {error}')
-
-    def _pose(
-        self, frame: str, fixed_frame: str, stamp: int, max_age_s: float
-    ) -> BodyPose | Refusal:
-        """As `pose`; raises as tf2 does, and InvalidPose."""
-
-        def at(moment: int) -> BodyPose:
-            time = Time(nanoseconds=moment)
-            found = self._buffer.lookup_transform(fixed_frame, frame, time).transform
-            return pose_of(found.translation, found.rotation)
-
-        try:
-            return at(stamp)
-        except self._failure:
-            newest = self._buffer.lookup_transform(fixed_frame, frame, Time())
-        last = stamp_ns(newest.header)
-        away_s = (stamp - last) / NANOSECONDS
-        if not 0 <= away_s <= max_age_s:
-            return Refusal(
-                f'the newest transform from {frame} to {fixed_frame} is {abs(away_s):.2f} s from '
-                'the picture by its stamp'
-            )
-        pose = pose_of(newest.transform.translation, newest.transform.rotation)
-        try:
-            before = at(last - round(VELOCITY_S * NANOSECONDS))
-        except self._failure:
-            return dataclasses.replace(pose, continued_s=away_s)
-        made = between(before, pose, 1 + away_s / VELOCITY_S)
-        return dataclasses.replace(made, continued_s=away_s)
-
-    def _at(self, optical_frame: str, body_frame: str, stamp: int) -> Any:
-        """A geometry_msgs/Transform, or a Refusal; raises as tf2 does."""
-        try:
-            moment = Time(nanoseconds=stamp)
-            return self._buffer.lookup_transform(body_frame, optical_frame, moment).transform
-        except self._failure:
-            newest = self._buffer.lookup_transform(body_frame, optical_frame, Time())
-        away_s = abs(stamp_ns(newest.header) - stamp) / NANOSECONDS
-        if away_s > NEAR_S:
-            return Refusal(
-                f'the newest transform from {optical_frame} to {body_frame} is {away_s:.2f} s from '
-                'the picture by its stamp'
-            )
-        return newest.transform
-
-
-def rotation_matrix(q: Any) -> np.ndarray:
-    """(3, 3) float64 of a geometry_msgs/Quaternion."""
-    return rotation_of(np.array([q.x, q.y, q.z, q.w]) / math.hypot(q.x, q.y, q.z, q.w))
-
-
-def pose_of(position: Any, orientation: Any) -> BodyPose:
-    """The pose of a geometry_msgs/Point or Vector3 and a Quaternion. Raises InvalidPose."""
-    q = orientation
-    return BodyPose.of(
-        np.array([position.x, position.y, position.z]), np.array([q.x, q.y, q.z, q.w])
-    )
-
-
+NEAR_S = 0.1  # how far from the picture's stamp an Imu message may be
 BETWEEN_S = 0.5  # two Imu messages may be this far apart to interpolate between
 KEPT, KEPT_S = 2000, 5.0  # messages of an Imu: five seconds at 400 Hz
 LATE_S = 1.0  # a message this late was overtaken; an older stamp means that time was reset

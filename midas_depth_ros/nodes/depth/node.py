@@ -29,9 +29,10 @@ from midas_depth_ros.nodes.depth.calibration import CalibrationService
 from midas_depth_ros.nodes.depth.camera_input import FrameExchange
 from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibrationService
 from midas_depth_ros.nodes.depth.frame_scale import check_source
-from midas_depth_ros.nodes.depth.metric_sources import TfMount, mount_of, shared_frame
+from midas_depth_ros.nodes.depth.metric_sources import mount_of, shared_frame
 from midas_depth_ros.nodes.depth.odometry_input import OdometryInput
-from midas_depth_ros.nodes.depth.reporting import ModelReport, Reporting
+from midas_depth_ros.nodes.depth.reporting import Reporting
+from midas_depth_ros.nodes.depth.status import ModelReport
 from midas_depth_ros.nodes.depth.worker import (
     Camera,
     Worker,
@@ -42,6 +43,7 @@ from midas_depth_ros.nodes.depth.worker import (
 from midas_depth_ros.nodes.ros.boundary import refused_words
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
 from midas_depth_ros.nodes.ros.spinning import forward_logging, run_node
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.declarations import MOST_LISTED
 from midas_depth_ros.options.depth import (
     DepthNodeSettings,

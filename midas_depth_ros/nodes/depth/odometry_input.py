@@ -22,8 +22,9 @@ from midas_depth_ros.geometry import (
 )
 from midas_depth_ros.geometry.motion import BETWEEN_S
 from midas_depth_ros.images import stamp_ns
-from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount, pose_of
+from midas_depth_ros.nodes.depth.metric_sources import Mounting, mount_of
 from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.nodes.ros.transforms import TfMount, pose_of
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ def check_odometry(settings: DepthNodeSettings) -> None:
         raise ValueError(
             'odometry.topic and odometry.fixed_frame are both set: leave one of them empty'
         )
+    for camera in settings.cameras:
+        if settings.odometry.fixed_frame == mount_of(settings, camera).body_frame:
+            raise ValueError(
+                f'odometry.fixed_frame is {settings.odometry.fixed_frame!r}, the body_frame of '
+                f'{camera}: name a frame in which the robot moves, often odom'
+            )
     if settings.scale.source != 'odometry':
         return
     if not (settings.odometry.topic or settings.odometry.fixed_frame):
@@ -75,6 +82,11 @@ class OdometryInput(qos.Subscriber):
         return bool(self._topic or self._fixed_frame)
 
     @property
+    def subscribed(self) -> str:
+        """Topic and type as text, or which frames of TF; '' without odometry."""
+        return f'TF from {self._fixed_frame}' if self._tf is not None else super().subscribed
+
+    @property
     def by_tf(self) -> bool:
         """Whether it is TF that says how a body frame moves."""
         return self._tf is not None
@@ -84,9 +96,10 @@ class OdometryInput(qos.Subscriber):
         """The child_frame_id of the messages."""
         return self._frames[1]
 
-    @property
-    def epoch(self) -> tuple[int, str]:
-        """How often the odometry began anew, and why it last did."""
+    def epoch(self, body_frame: str = '') -> tuple[int, str]:
+        """How often the odometry began anew, and why it last did; body_frame: for TF."""
+        if self._tf is not None:
+            return self._tf.epoch(body_frame, self._fixed_frame)
         return self._history.epoch, self._history.jump
 
     def close(self) -> None:
@@ -222,8 +235,8 @@ class CameraMotion:
 
     def _reset_of(self, odometry: OdometryInput) -> MotionReset | None:
         """Whether odometry began anew since the last picture."""
-        (by_topic, why), by_tf = odometry.epoch, self._seen.epoch
-        before, self._epochs = self._epochs, (by_topic, by_tf)
-        if before == self._epochs:
+        (said, why), seen = odometry.epoch(self._mounting.body_frame), self._seen.epoch
+        before, self._epochs = self._epochs, (said, seen)
+        if said <= before[0] and seen <= before[1]:
             return None
-        return MotionReset(f'odometry began anew: {self._seen.jump if by_tf > before[1] else why}')
+        return MotionReset(f'odometry began anew: {self._seen.jump if seen > before[1] else why}')

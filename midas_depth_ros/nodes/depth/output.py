@@ -9,7 +9,9 @@ nav2's watchdogs then stop the robot.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,7 @@ from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
     Closeness,
+    FloorHeight,
     MetricDepth,
     MetricFrame,
     MotionReset,
@@ -218,6 +221,7 @@ class RelativeOutput(qos.PublisherTable):
 
 METRIC_OUTPUTS = {
     'depth/image': Image,
+    'depth/image/compressedDepth': CompressedImage,
     'depth/camera_info': CameraInfo,
     'depth/sigma': Image,
     'seen_free': LaserScan,  # published before its scan
@@ -225,9 +229,12 @@ METRIC_OUTPUTS = {
     'proximity': Range,
     'nearest_point': PointStamped,
     'points': PointCloud2,
+    'obstacles': PointCloud2,
 }
-DEPTH_IMAGES = ('depth/image', 'depth/camera_info', 'depth/sigma')  # of one size
-ALONG_THE_FLOOR = ('scan', 'seen_free', 'proximity', 'nearest_point')
+ENLARGED = ('depth/image', 'depth/image/compressedDepth', 'depth/sigma')
+DEPTH_IMAGES = ('depth/camera_info', *ENLARGED)  # of one size
+BY_BEAMS = ('scan', 'seen_free', 'proximity', 'nearest_point')
+ALONG_THE_FLOOR = ('obstacles', *BY_BEAMS)
 BY_RAYS = ('points', *ALONG_THE_FLOOR)  # which a calibrated camera gives
 
 
@@ -240,6 +247,7 @@ class MetricOutput(qos.PublisherTable):
         profile = qos.output_profile(node.settings.process_every_frame)
         super().__init__(node, camera, METRIC_OUTPUTS, profile)
         self.metric = MetricDepth()
+        self.floor = FloorHeight()  # of the cloud's heights
         self.refused = 'no frame yet'
         self.no_obstacles = ''  # why scan and all else along the floor are unknown
         self.view_begins_m = math.nan  # how far ahead the nearest floor in view is
@@ -248,6 +256,8 @@ class MetricOutput(qos.PublisherTable):
         self.scale = FrameScale(node, camera, estimator, mounting)
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
+        # The stamp (s) of the last scan, and how to make one like it of ranges, limits and header.
+        self._last_scan: tuple[float, int, Callable[..., LaserScan]] | None = None
 
     def close(self) -> None:
         """Destroy the publishers and the subscriptions to reference sensors."""
@@ -258,12 +268,14 @@ class MetricOutput(qos.PublisherTable):
         """The frame in metres, or None, with the reason in `refused`."""
         if view.frame.restarted or view.frame.mixed or view.camera is None:
             self.metric.reset()  # its scale is of another camera, or of another time
+            self.floor.reset()
             self.scale.reset()
         fit, mount = self.scale.of_frame(view)
         if isinstance(view.pose, MotionReset):
             self.metric.fusion.reset()
         if self.scale.refuted:
             self.metric.reset()  # the last good frame does not vouch for one that is refuted
+            self.floor.reset()
         grid = view.grid if view.grid is not None else (np.zeros(0), np.zeros(0))
         if view.grid is None:
             mount = Refusal(UNCALIBRATED)
@@ -299,20 +311,50 @@ class MetricOutput(qos.PublisherTable):
         if any(map(self.wanted, DEPTH_IMAGES)):
             self._publish_depth(view, metric)
         if self.wanted('points') and view.grid is not None:
-            colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape))
-            points = turned_points(point_cloud(metric.depth_z, view.grid), -view.rotate % 360)
-            sigma = view.as_sent(metric.sigma)
-            self.send('points', messages.cloud_message(points, colours, sigma, view.header))
+            self._publish_points(view, metric, view.grid)
         if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
             self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
 
+    def withdraw(self, view: FrameView) -> None:
+        """Where the last scan has been refuted since, publish one that knows nothing in its place:
+        who drives by it must not drive on until it is too old.
+        """
+        if self._last_scan is None or not self.scale.refuted:
+            return
+        stamp_s, beams, made = self._last_scan
+        if not 0 <= view.stamp_s - stamp_s <= view.settings.scale.expiry:
+            self._last_scan = None
+            return
+        header = messages.copied_header(view.header, self._mounting.body_frame)
+        limits = view.settings.scan.range_min, view.settings.scan.range_max
+        nothing = Scan.unknown(beams)
+        for name, ranges in (('seen_free', nothing.seen_free), ('scan', nothing.ranges)):
+            if self.wanted(name):
+                self.send(name, made(ranges, limits=limits, header=header))
+
+    def _publish_points(self, view: FrameView, metric: MetricFrame, grid: Grid) -> None:
+        colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape))
+        points = turned_points(point_cloud(metric.depth_z, grid), -view.rotate % 360)
+        expiry_s = view.settings.scale.expiry
+        height = self.floor.update(
+            view.stamp_s, metric.inverse, metric.depth_z, grid, metric.mount, expiry_s
+        )
+        sigma, height = view.as_sent(metric.sigma), view.as_sent(height)
+        message = messages.cloud_message(points, colours, sigma, view.header, height)
+        self.send('points', message)
+
     def _publish_depth(self, view: FrameView, metric: MetricFrame) -> None:
-        if self.wanted('depth/image') or self.wanted('depth/sigma'):
+        if any(map(self.wanted, ENLARGED)):
             depth_z = self._enlarged_depth(view, metric)
+            options = view.settings.depth
+            sent = view.as_sent(depth_z)
             if self.wanted('depth/image'):
-                encoding = view.settings.depth.encoding
-                message = messages.depth_message(view.as_sent(depth_z), view.header, encoding)
-                self.send('depth/image', message)
+                self.send(
+                    'depth/image', messages.depth_message(sent, view.header, options.encoding)
+                )
+            if self.wanted('depth/image/compressedDepth'):
+                packed = messages.compressed_depth_message(sent, view.header, options)
+                self.send('depth/image/compressedDepth', packed)
             if self.wanted('depth/sigma'):
                 sigma = depth_sigma(depth_z, enlarged_sigma(metric.inverse_sigma, view.size))
                 message = messages.image_message(view.as_sent(sigma), view.header)
@@ -338,16 +380,21 @@ class MetricOutput(qos.PublisherTable):
     def _publish_obstacles(
         self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
     ) -> None:
-        """Publish scan, seen_free, proximity and nearest point, all from one set of beams."""
-        if not any(map(self.wanted, ALONG_THE_FLOOR)):
+        """Publish what is along the floor; all but the obstacles' points from one set of beams."""
+        header = messages.copied_header(view.header, self._mounting.body_frame)
+        if self.wanted('obstacles'):
+            points = obstacles.points[obstacles.mask]
+            self.send('obstacles', messages.obstacles_message(points, header))
+        if not any(map(self.wanted, BY_BEAMS)):
             return
         settings = view.settings
-        header = messages.copied_header(view.header, self._mounting.body_frame)
         limits = settings.scan.range_min, settings.scan.range_max
         step = settings.scan.angle_increment
         first, last = self._angles(view, grid, mount)
         beams = self._beams_of(view, grid, mount, (first, last))
         scan = beams.scan(obstacles, range_min=limits[0], range_max=limits[1])
+        made = functools.partial(messages.scan_message, angle_min=first, angle_increment=step)
+        self._last_scan = view.stamp_s, len(scan.ranges), made
         if self.wanted('seen_free'):
             begins = min(beams.view_begins_m, limits[1]), limits[1]
             message = messages.scan_message(scan.seen_free, first, step, begins, header)
@@ -424,6 +471,9 @@ def scale_values(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
         'last refusal': output.metric.reason,
         'floor in view from [m]': '' if math.isnan(begins) else f'{begins:.2f}',
     }
+    if output.wanted('points'):
+        unknown = output.floor.reason
+        values['heights'] = f'unknown: {unknown}' if unknown else 'above the floor in view'
     if scale is not None:
         values |= {
             'scale source': scale.source,

@@ -27,10 +27,12 @@ from midas_depth_ros.images import (
 from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibration
-from midas_depth_ros.nodes.depth.metric_sources import Mounting, TfMount
+from midas_depth_ros.nodes.depth.frame_statistics import CameraStatistics
+from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.depth.odometry_input import CameraMotion, OdometryInput
 from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
-from midas_depth_ros.nodes.depth.reporting import CameraStatistics, size_text
+from midas_depth_ros.nodes.depth.status import size_text
+from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import DepthNodeSettings
 
 if TYPE_CHECKING:
@@ -137,6 +139,8 @@ class Camera:
         metric = self.metric.update(view) if self.measures(view.settings) else None
         if metric is not None:
             self.metric.publish(view, metric)
+        else:
+            self.metric.withdraw(view)
         self.output.publish(view, metric)
         self.mount_calibration.add(view, metric)
         self.distance_calibration.add(view, metric, self.metric.refused)

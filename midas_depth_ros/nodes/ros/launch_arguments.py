@@ -12,7 +12,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,10 +191,18 @@ def our_node(
 
 
 def depth_node(
-    context: LaunchContext, config: Path, cameras: Sequence[str], remappings: Any = ()
+    context: LaunchContext,
+    config: Path,
+    cameras: Sequence[str],
+    remappings: Any = (),
+    presets: Mapping[str, Any] | None = None,
 ) -> Node:
-    """The depth_node of the arguments. config: the folder of our own files."""
+    """The depth_node of the arguments. config: the folder of our own files. presets: parameters
+    that a launch file sets without an argument of their name; they override params_file.
+    """
     parameters = depth_node_parameters(context, config, cameras)
+    if presets:
+        parameters = [*parameters, dict(presets)]
     options = {'remappings': remappings, 'ros_arguments': LOG_LEVEL}
     return our_node(context, 'depth_node', parameters, **options)
 

@@ -24,7 +24,9 @@ from std_msgs.msg import Header
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import NANOSECONDS, encode_jpeg, message_data
+from midas_depth_ros.images.compressed_depth import compressed_depth
 from midas_depth_ros.images.message_bytes import bgr_of, millimetres_of, packed_points
+from midas_depth_ros.options.metric import DepthImageOptions
 
 ENCODINGS = {('float32', 2): '32FC1', ('uint8', 3): 'rgb8', ('uint8', 2): 'mono8'}
 
@@ -53,10 +55,15 @@ def bgr_message(rgb: NDArray[np.uint8], header: Header) -> Image:
     return image_message(bgr_of(rgb), header, 'bgr8')
 
 
-def jpeg_message(rgb: NDArray[np.uint8], header: Header, quality: int) -> CompressedImage:
-    """A CompressedImage from (H, W, 3) uint8 RGB, with the format text of image_transport."""
+def jpeg_message(
+    rgb: NDArray[np.uint8], header: Header, quality: int, original: str = 'bgr8'
+) -> CompressedImage:
+    """A CompressedImage from (H, W, 3) uint8 RGB, with the format text of image_transport.
+
+    original: encoding of the Image that is published beside it, which subscribers get back.
+    """
     message = CompressedImage(header=copied_header(header))
-    message.format = 'bgr8; jpeg compressed bgr8'
+    message.format = f'{original}; jpeg compressed bgr8'
     message.data = encode_jpeg(rgb, quality)
     return message
 
@@ -84,7 +91,7 @@ def time_message(time_ns: int) -> Time:
 # --- Metric outputs (REP 117, 118).
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'sigma')
+POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'sigma', 'height')
 FLOAT32_BYTES = 4
 
 
@@ -93,6 +100,15 @@ def depth_message(depth_z: NDArray[np.float32], header: Header, encoding: str) -
     if encoding == '32FC1':
         return image_message(depth_z, header)
     return image_message(millimetres_of(depth_z), header, '16UC1')
+
+
+def compressed_depth_message(
+    depth_z: NDArray[np.float32], header: Header, options: DepthImageOptions
+) -> CompressedImage:
+    """(H, W) float32 metres, NaN invalid, as image_transport's compressedDepth."""
+    message = CompressedImage(header=copied_header(header))
+    message.format, message.data = compressed_depth(depth_z, options)
+    return message
 
 
 def camera_info_message(camera: CameraModel, header: Header | None = None) -> CameraInfo:
@@ -146,21 +162,39 @@ def point_message(point: tuple[float, float, float], header: Header) -> PointSta
 
 
 def cloud_message(
-    points: NDArray[np.float32], rgb: NDArray[np.uint8], sigma: NDArray[np.float32], header: Header
+    points: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+    sigma: NDArray[np.float32],
+    header: Header,
+    above_floor: NDArray[np.float32] | None = None,
 ) -> PointCloud2:
-    """(h, w, 3) float32 metres, (h, w, 3) uint8 RGB and the (h, w) float32 deviation of z in metres
-    as an organised cloud; NaN invalid.
+    """(h, w, 3) float32 metres, (h, w, 3) uint8 RGB, and (h, w) float32, the deviation of z and the
+    height above the floor in metres, as an organised cloud; NaN invalid. None: no height is known.
     """
-    height, width = points.shape[:2]
+    message = _cloud(packed_points(points, rgb, sigma, above_floor), POINT_FIELDS, header)
+    message.is_dense = False
+    return message
+
+
+def obstacles_message(points: NDArray[np.float32], header: Header) -> PointCloud2:
+    """(n, 3) float32 metres, all finite, as a cloud of one row, in the frame of the header."""
+    message = _cloud(points.reshape(1, -1, 3), POINT_FIELDS[:3], header)
+    message.is_dense = True
+    return message
+
+
+def _cloud(table: NDArray[np.float32], fields: Sequence[str], header: Header) -> PointCloud2:
+    """(h, w, n) float32 as a cloud with these n fields."""
+    height, width = table.shape[:2]
     message = PointCloud2(header=copied_header(header), height=height, width=width)
     message.fields = [
         PointField(name=name, offset=FLOAT32_BYTES * index, datatype=PointField.FLOAT32, count=1)
-        for index, name in enumerate(POINT_FIELDS)
+        for index, name in enumerate(fields)
     ]
-    message.point_step = FLOAT32_BYTES * len(POINT_FIELDS)
+    message.point_step = FLOAT32_BYTES * len(fields)
     message.row_step = message.point_step * width
-    message.is_bigendian, message.is_dense = False, False
-    message.data = message_data(packed_points(points, rgb, sigma))
+    message.is_bigendian = False
+    message.data = message_data(table)
     return message
 
 

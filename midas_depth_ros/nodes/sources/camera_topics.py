@@ -276,7 +276,7 @@ def raw_message(frame: Frame, header: Header) -> Image:
 def compressed_message(frame: Frame, header: Header, jpeg_quality: int) -> CompressedImage:
     """The CompressedImage of a frame: as recorded, or JPEG."""
     if not frame.is_compressed_message:
-        return jpeg_message(frame.rgb(), header, jpeg_quality)
+        return jpeg_message(frame.rgb(), header, jpeg_quality, 'rgb8')
     message = CompressedImage(header=copied_header(header))
     message.format = str(frame.message.format)
     message.data = message_data(frame.message.data)

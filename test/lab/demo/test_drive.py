@@ -207,9 +207,9 @@ class FakeChildren:
         )
 
 
-def looked_at(children, port=8080) -> str:
+def looked_at(children, port=8080, **more) -> str:
     console = Console(file=io.StringIO(), width=200)
-    instance = dashboard.Dashboard(children, console, port, ' (hint)')
+    instance = dashboard.Dashboard(children, console, port, ' (hint)', **more)
     for _ in range(3):
         instance.look()
     return console.file.getvalue()
@@ -220,6 +220,15 @@ def test_the_address_of_the_dashboard_is_told_once(tmp_path):
     text = looked_at(children)
     assert text == 'Live view in a browser: http://127.0.0.1:8080/ (hint)\n'
     assert children.started[0][1:3] == ['-m', 'midas_depth_ros.cli.dashboard']
+
+
+@pytest.mark.parametrize(('host', 'address'), [('0.0.0.0', '172.17.0.2'), ('::', '[2001:db8::7]')])
+def test_from_a_container_the_address_is_that_of_the_machine_around_it(tmp_path, host, address):
+    children = FakeChildren(tmp_path, said=f'dashboard: http://{address}:8080/?token=a-b_c\n')
+    text = looked_at(children, host=host)
+    assert text == 'Live view in a browser: http://localhost:8080/?token=a-b_c (hint)\n'
+    command = children.started[0]
+    assert command[command.index('--host') + 1] == host
 
 
 def test_nothing_is_told_before_it_is_ready(tmp_path):

@@ -92,6 +92,8 @@ def test_over_dds_blind_collides_and_avoiding_does_not(tmp_path):
     assert found['collisions'] == 0
     # In real time: a machine with much else to do sees late, and the robot stands rather than go.
     assert found['distance_m'] > 0.02
+    assert 0 < found['frames_with_metres'] <= found['frames'] < 5.5 * found['frames_seconds']
+    assert found['frames_far_off'] is None  # nobody judged them
     assert 0 < found['min_clearance_m'] < 3
     assert sorted(path.stem for path in tmp_path.iterdir()) == [
         'avoidance_node', 'depth_node', 'synthetic_camera'

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from benchmarks import driving
 from midas_depth_ros.cli import drive as command
 from midas_depth_ros.cli.main import main
-from midas_depth_ros.lab.drive.rig import WorldResult, summary
+from midas_depth_ros.lab.drive.rig import MetresTally, WorldResult, summary
 from midas_depth_ros.sim import DriveOutcome
 
 
@@ -19,7 +19,7 @@ def every_plan():
     return [
         (name, plan)
         for name, of in driving.PLANS.items()
-        for plan in of(3)
+        for plan in of(3).values()
     ]  # fmt: skip
 
 
@@ -36,20 +36,10 @@ def test_a_row_names_the_command_that_does_it(monkeypatch, table, plan):
 
 
 def test_every_source_is_driven_with_the_model_among_furniture():
-    scales = {plan.scale for plan in driving.over_dds_plans(50) if plan.depth == 'model'}
+    scales = {plan.scale for plan in driving.over_dds_plans(50).values() if plan.depth == 'model'}
     assert scales == {'floor', 'odometry', 'auto'}
-    slipping = [plan for plan in driving.scale_plans(50) if plan.slip]
+    slipping = [plan for plan in driving.scale_plans(50).values() if plan.slip]
     assert {(plan.scale, plan.slip) for plan in slipping} == {('odometry', 0.2), ('auto', 0.2)}
-
-
-@pytest.mark.parametrize(('worlds', 'parallel'), [(50, 2), (5, 3), (1, 4)])
-def test_shares_cover_all_worlds_once(worlds, parallel):
-    seeds = [
-        seed
-        for first, count in driving._shares(worlds, parallel)
-        for seed in range(first, first + count)
-    ]
-    assert seeds == list(range(worlds))
 
 
 def test_parts_merge_into_what_one_drive_would_have_said():
@@ -58,3 +48,17 @@ def test_parts_merge_into_what_one_drive_would_have_said():
     results = [WorldResult(3, 'a', hit, None), WorldResult(4, 'b', fell, None)]
     parts = [summary([each], depth='model', in_process=False) for each in results]
     assert driving.merged(parts) == summary(results, depth='model', in_process=False)
+
+
+def test_what_one_part_does_not_know_the_whole_does_not_know():
+    judged = MetresTally(frames=9, with_metres=8, far_off=2)
+    unjudged = MetresTally(frames=9, with_metres=8, unjudged=8, seconds=3.0)
+    drive = DriveOutcome(distance_m=1.0)
+    parts = [
+        summary([WorldResult(seed, 'a', drive, None, None, tally)])
+        for seed, tally in enumerate([judged, unjudged])
+    ]
+    assert (parts[0]['frames_far_off'], parts[1]['frames_far_off']) == (2, None)
+    whole = driving.merged(parts)
+    assert (whole['frames'], whole['frames_with_metres']) == (18, 16)
+    assert (whole['frames_far_off'], whole['frames_seconds']) == (None, None)

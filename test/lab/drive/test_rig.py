@@ -84,3 +84,10 @@ def test_a_drive_in_one_process_uses_them(monkeypatch):
     assert loop[2:] == (settings.depth.max_rate, settings.avoidance.rate)
     assert (camera, mount) == (camera_model(settings.camera), rig.mount())
     assert settings.avoidance != AvoidanceSettings()
+
+
+def test_frames_over_dds_are_those_between_two_reports():
+    first, last = over_dds.Counted(10.0, 50, 40), over_dds.Counted(30.0, 150, 120)
+    tally = last.since(first)
+    assert tally == rig.MetresTally(100, 80, 0, 80, 20.0)
+    assert over_dds.Counted(11.0, 55, 46).since(first).with_metres == 5  # one is not counted yet

@@ -71,17 +71,28 @@ def compare():
     from midas_depth_ros.options.declarations import build
     from midas_depth_ros.options.depth import DepthNodeSettings
 
-    def call(path, truth, place=None, source='auto', make_estimator=exact_estimator, **parameters):
+    def call(
+        path,
+        truth,
+        place=None,
+        source='auto',
+        make_estimator=exact_estimator,
+        placed=True,
+        **parameters,
+    ):
         bag = BagMessages(path)
         (camera,) = find_cameras(bag.topics, (), (), '', depth_topics(bag))
+        named = {name.replace('__', '.') for name in parameters}
         given = {'camera_height': HEIGHT_M, 'camera_pitch': PITCH_RAD} | parameters
         settings = build(
             DepthNodeSettings,
             {'frozen_after': 0.0}
             | {name.replace('__', '.'): value for name, value in given.items()},
         )
-        place = Place(z_m=0.15) if place is None and truth == '/scan' else place
-        plan = Plan(bag, camera, truth, settings, [('auto', source)], place)
+        if place is None and truth == '/scan' and placed:
+            place = Place(z_m=0.15)
+        variants = [('auto', source)]
+        plan = Plan(bag, camera, truth, settings, variants, place, given=frozenset(named))
         report, runs, faults = evaluate(plan, make_estimator)
         assert faults == []
         return report, runs[0]

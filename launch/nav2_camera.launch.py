@@ -1,0 +1,285 @@
+"""Starts depth_node for Nav2: one camera, Nav2's parameters for it, and its collision monitor.
+
+    ros2 launch midas_depth_ros nav2_camera.launch.py image_topic:=/image_raw \\
+        camera_info_topic:=/camera_info camera_height:=0.30 camera_pitch:=0.10
+    ros2 launch midas_depth_ros nav2_camera.launch.py robot:=turtlebot4 \\
+        nav2_params_file:=nav2.yaml nav2_params_out:=nav2_with_camera.yaml
+
+The blocks of config/nav2_example.yaml are filled in for the robot and written as files that Nav2
+loads. Without nav2_params_file the collision monitor is started with them, between cmd_vel_smoothed
+and cmd_vel. With it they are added to that file, and whatever starts the rest of Nav2 is given
+nav2_params_out as its params_file: its collision monitor and its local costmap then use the camera.
+
+Nav2's lifecycle manager starts depth_node, which sends it no heartbeat: bond_timeout is 0.0 for it.
+With autostart:=true it starts itself, and nothing of Nav2 needs to be installed for it.
+
+`robot` gives topics, frames and mount of a robot as its maker publishes them; arguments override
+it. Scan, proximity and obstacles are in body_frame, below the lens: where that is not the origin of
+base_frame, by camera_x and camera_y, a static transform to camera_floor is published. docs/nav2.md
+tells the way from a USB camera to a robot that stops before a box.
+"""
+
+import dataclasses
+import math
+import tempfile
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import OpaqueFunction
+from launch.logging import get_logger
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from midas_depth_ros.nodes.ros.launch_arguments import (
+    BOOLEANS,
+    argument,
+    camera_name,
+    camera_transform,
+    check_installed,
+    depth_node,
+    depth_node_arguments,
+    end_with_launch,
+    existing_file,
+    given,
+    is_on,
+    use_sim_time,
+    warn_of_typos,
+)
+from midas_depth_ros.nodes.ros.nav2_parameters import (
+    MANAGER,
+    ROBOTS,
+    Robot,
+    for_any_namespace,
+    merged,
+    nav2_blocks,
+    read_blocks,
+    write_blocks,
+)
+
+CONFIG = Path(__file__).resolve().parents[1] / 'config'
+BELOW_THE_LENS = 'camera_floor'
+# As Nav2's own launch files have it, for robots with a namespace.
+TF = [('/tf', 'tf'), ('/tf_static', 'tf_static')]
+MERGED = 'nav2_with_camera.yaml'
+
+
+def start(context: LaunchContext) -> list[Node]:
+    """The nodes; all arguments are checked, and files written, before any process starts."""
+    robot = robot_of(context)
+    camera = camera_name(context) or 'camera'
+    use_as_arguments(context, robot)
+    files = write_files(context, robot, camera)
+    inputs = {
+        f'{camera}/image_raw': robot.image_topic,
+        f'{camera}/image_raw/compressed': robot.image_topic and f'{robot.image_topic}/compressed',
+        f'{camera}/camera_info': robot.camera_info_topic,
+    }
+    managed = not is_on(context, 'autostart')
+    alone = given(context, 'collision_monitor') or str(not given(context, 'nav2_params_file'))
+    monitored = alone in ('true', 'True', '1')
+    return [
+        *(managers(context, files, monitored) if managed or monitored else []),
+        *transforms(context, robot),
+        depth_node(
+            context,
+            CONFIG,
+            [camera],
+            remappings=[(name, topic) for name, topic in inputs.items() if topic],
+            presets={
+                'camera_x': robot.camera_x,
+                'camera_y': robot.camera_y,
+                'obstacles.robot_width': 2 * robot.robot_radius,
+            },
+        ),
+        *([nav2_node(context, 'nav2_collision_monitor', 'collision_monitor', files)]
+          if monitored else []),
+    ]  # fmt: skip
+
+
+def robot_of(context: LaunchContext) -> Robot:
+    """The robot of `robot:=`, with what else is given in place of its values."""
+    robot = ROBOTS[given(context, 'robot')]
+    texts = {
+        each.name: given(context, each.name)
+        for each in dataclasses.fields(Robot)
+        if given(context, each.name)
+    }
+    values = {
+        name: number(name, text) if isinstance(getattr(robot, name), float) else text
+        for name, text in texts.items()
+    }
+    return dataclasses.replace(robot, **values)
+
+
+def number(name: str, text: str) -> float:
+    """The number of an argument; ValueError if it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f'{name}:={text} is refused: give a number')
+    return value
+
+
+def use_as_arguments(context: LaunchContext, robot: Robot) -> None:
+    """Let what the robot sets stand for arguments of depth_node that were not given."""
+    mount = {'camera_height': robot.camera_height, 'camera_pitch': robot.camera_pitch}
+    values = {name: str(value) for name, value in mount.items() if not math.isnan(value)}
+    values['body_frame'] = BELOW_THE_LENS if robot.aside else robot.base_frame
+    values['autostart'] = 'false'
+    for name, value in values.items():
+        if not given(context, name):
+            context.launch_configurations[name] = value
+
+
+def write_files(context: LaunchContext, robot: Robot, camera: str) -> dict[str, Path]:
+    """The parameter file of each of Nav2's nodes; the merged one is written, too."""
+    blocks = nav2_blocks(
+        read_blocks(CONFIG / 'nav2_example.yaml'), robot, camera, given(context, 'namespace')
+    )
+    theirs = given(context, 'nav2_params_file') and existing_file(context, 'nav2_params_file')
+    if theirs:
+        out = Path(given(context, 'nav2_params_out')).expanduser().resolve()
+        if out == Path(theirs).resolve():
+            raise ValueError(f'nav2_params_out:={out} would overwrite nav2_params_file')
+        added = merged(read_blocks(Path(theirs)), blocks)
+        write_blocks(out, added, f'{theirs} with the camera of midas_depth_ros.')
+        get_logger('midas_depth_ros').info(
+            f'wrote {out}: give it to the launch file that starts Nav2, as params_file:={out}'
+        )
+    folder = Path(tempfile.mkdtemp(prefix='midas_depth_nav2_'))
+    files = {}
+    for name, block in for_any_namespace(blocks).items():
+        files[name] = folder / f'{name}.yaml'
+        write_blocks(files[name], block, 'config/nav2_example.yaml, filled in.')
+    get_logger('midas_depth_ros').info(f"Nav2's parameters for this camera are in {folder}")
+    return files
+
+
+def managers(context: LaunchContext, files: dict[str, Path], monitored: bool) -> list[Node]:
+    """One lifecycle manager for depth_node, without a bond, and one for the collision monitor."""
+    nodes = []
+    if not is_on(context, 'autostart'):
+        nodes.append(nav2_node(context, 'nav2_lifecycle_manager', 'lifecycle_manager', files,
+                               name=MANAGER))  # fmt: skip
+    if monitored:
+        name = 'lifecycle_manager_collision_monitor'
+        own = {'autostart': True, 'node_names': ['collision_monitor']}
+        nodes.append(nav2_node(context, 'nav2_lifecycle_manager', 'lifecycle_manager', files,
+                               name=name, parameters=[own]))  # fmt: skip
+    return nodes
+
+
+def nav2_node(
+    context: LaunchContext,
+    package: str,
+    executable: str,
+    files: dict[str, Path],
+    name: str = '',
+    parameters: list | None = None,
+) -> Node:
+    """A node of Nav2, with the file of its name or with parameters of its own."""
+    name = name or executable
+    check_installed(
+        context, package, executable,
+        'autostart:=false' if package == 'nav2_lifecycle_manager' else 'collision_monitor:=true',
+    )  # fmt: skip
+    return Node(
+        package=package,
+        executable=executable,
+        name=name,
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[*(parameters or [str(files[name])]), *use_sim_time(context)],
+        remappings=TF,
+        output='screen',
+        exec_name=name,
+        prefix=end_with_launch(context),
+    )
+
+
+def transforms(context: LaunchContext, robot: Robot) -> list[Node]:
+    """The static transforms that the robot's description lacks."""
+    wanted = {}
+    if given(context, 'body_frame') == BELOW_THE_LENS and robot.aside:
+        words = ['--x', f'{robot.camera_x}', '--y', f'{robot.camera_y}']
+        words += ['--frame-id', robot.base_frame, '--child-frame-id', BELOW_THE_LENS]
+        wanted['transform_to_camera_floor'] = words
+    frame = given(context, 'optical_frame')
+    if frame:
+        wanted['transform_to_optical_frame'] = camera_transform(context)
+    if wanted:
+        reason = f'optical_frame:={frame}' if frame else f'camera_x:={robot.camera_x}'
+        check_installed(context, 'tf2_ros', 'static_transform_publisher', reason)
+    return [
+        Node(
+            package='tf2_ros',
+            executable='static_transform_publisher',
+            name=name,
+            namespace=LaunchConfiguration('namespace'),
+            arguments=words,
+            remappings=TF,
+            exec_name=name,
+            prefix=end_with_launch(context),
+        )
+        for name, words in wanted.items()
+    ]
+
+
+def robot_arguments() -> list:
+    """What a robot sets, each an argument of its name."""
+    texts = {
+        'image_topic': 'Where the images come from (for compressed ones without /compressed).',
+        'camera_info_topic': 'Where the calibration comes from.',
+        'base_frame': "The robot's frame on the floor, x ahead.",
+        'odom_frame': 'The frame of the odometry.',
+        'robot_radius': 'Radius of the robot [m].',
+        'camera_x': 'How far the lens is ahead of base_frame [m].',
+        'camera_y': 'How far the lens is to the left of base_frame [m].',
+        'floor_from': 'How far ahead of the lens the floor comes into view: the costmap clears '
+        'nothing nearer ("floor in view from" in the diagnostics) [m].',
+        'stamped': 'Whether velocities are TwistStamped; if not given, as in Nav2.',
+    }
+    return [
+        argument(
+            name,
+            '',
+            f'{text} Empty: as of the robot.',
+            ['', 'true', 'false'] if name == 'stamped' else (),
+        )
+        for name, text in texts.items()
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments and the nodes."""
+    description = LaunchDescription(
+        [
+            argument('robot', 'custom', 'Whose topics, frames and mount are used.', list(ROBOTS)),
+            argument('camera', '', 'Name of the camera, above its outputs. Empty: camera.'),
+            *robot_arguments(),
+            *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
+            argument(
+                'optical_frame',
+                '',
+                "Publish the static transform from body_frame to this frame, the images' own, by "
+                'camera_height and camera_pitch. Empty: the URDF has it.',
+            ),
+            argument(
+                'collision_monitor',
+                '',
+                "Start Nav2's collision monitor. Empty: unless nav2_params_file is given.",
+                ['', *BOOLEANS],
+            ),
+            argument(
+                'nav2_params_file',
+                '',
+                "Parameter file of the robot's Nav2, to which the camera is added.",
+            ),
+            argument(
+                'nav2_params_out', MERGED, 'Where that file is written with the camera in it.'
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )
+    return warn_of_typos(description)

@@ -1,0 +1,241 @@
+"""Nav2's parameters for one robot and camera: the blocks of config/nav2_example.yaml, filled in.
+
+A robot, a camera's name and a namespace come in; parameter files that Nav2 loads go out, alone or
+merged into the file that a robot already has. No ROS is needed. Every name in them is one that
+Nav2's sources declare.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from midas_depth_ros.options.depth import DepthNodeSettings
+
+Block = dict[str, Any]
+MARGIN_M = 0.04  # around the robot, of the zone that keeps its distance
+SIDE_M = 0.12  # at either side of it, of the zone in which it slows down
+INFLATION = 'nav2_costmap_2d::InflationLayer'
+LAYER, CLOUD = 'scan_layer', 'cloud_layer'  # of the template
+PREFIX = 'camera_'  # of what is added to a file that has zones, sources and layers already
+# Where this package's node is a lifecycle node's manager's only node, see the template.
+MANAGER = 'lifecycle_manager_depth'
+
+
+class InvalidNav2Parameters(ValueError):
+    """A value or a file that cannot become parameters of Nav2."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Robot:
+    """What differs from robot to robot. Raises `InvalidNav2Parameters`.
+
+    base_frame: on the floor, x ahead. camera_x, camera_y: of the lens in it, metres ahead and to
+    the left; camera_height, camera_pitch: as of depth_node, NaN where nobody has measured them.
+    floor_from: metres ahead of the lens where the floor comes into view: nothing nearer is cleared.
+    stamped: '' leaves TwistStamped or Twist to Nav2's default.
+    """
+
+    image_topic: str = ''
+    camera_info_topic: str = ''
+    base_frame: str = DepthNodeSettings.body_frame
+    odom_frame: str = 'odom'
+    robot_radius: float = 0.18
+    camera_height: float = math.nan
+    camera_pitch: float = math.nan
+    camera_x: float = 0.0
+    camera_y: float = 0.0
+    floor_from: float = 0.3
+    stamped: str = ''
+
+    def __post_init__(self) -> None:
+        for name, low, high in (('robot_radius', 0.02, 5.0), ('floor_from', 0.0, 5.0)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InvalidNav2Parameters(f'{name} is {value}: it must be {low} to {high} m')
+        for name in ('camera_x', 'camera_y'):
+            if not abs(getattr(self, name)) <= 5.0:
+                raise InvalidNav2Parameters(f'{name} is {getattr(self, name)}: at most 5 m')
+        for name in ('base_frame', 'odom_frame'):
+            if not getattr(self, name):
+                raise InvalidNav2Parameters(f'{name} is empty: name a frame of your TF')
+        if self.stamped not in ('', 'true', 'false'):
+            raise InvalidNav2Parameters(f'stamped is {self.stamped}: true, false or empty')
+
+    @property
+    def aside(self) -> bool:
+        """Whether the lens is not above the origin of the base frame."""
+        return bool(self.camera_x or self.camera_y)
+
+
+# Topics, frames and mounts as their makers publish them: the ROBOTIS package turtlebot3_description
+# (waffle_pi, whose base_footprint is on the floor) and turtlebot4_description (standard, whose
+# base_link is); the radius is that of the farthest corner. Both want TwistStamped from Jazzy on.
+ROBOTS = {
+    'custom': Robot(),
+    'turtlebot3': Robot(
+        image_topic='camera/image_raw',
+        camera_info_topic='camera/camera_info',
+        base_frame='base_footprint',
+        robot_radius=0.24,
+        camera_height=0.103,
+        camera_pitch=0.0,
+        camera_x=0.076,
+        floor_from=0.3,
+        stamped='true',
+    ),
+    'turtlebot4': Robot(
+        image_topic='oakd/rgb/preview/image_raw',
+        camera_info_topic='oakd/rgb/preview/camera_info',
+        robot_radius=0.19,
+        camera_height=0.244,
+        camera_pitch=0.0,
+        camera_x=-0.06,
+        floor_from=0.5,
+        stamped='true',
+    ),
+}
+
+
+def nav2_blocks(template: Block, robot: Robot, camera: str, namespace: str = '') -> Block:
+    """Return the template's blocks for a robot: by the names of the nodes that they are for.
+
+    template: config/nav2_example.yaml. camera: the name of depth_node's camera.
+    """
+    blocks = copy.deepcopy(template)
+    _fill_monitor(blocks['collision_monitor']['ros__parameters'], robot, camera)
+    prefix = '/'.join(['', *filter(None, [namespace.strip('/'), camera])])
+    _fill_costmap(blocks['local_costmap']['local_costmap']['ros__parameters'], robot, prefix)
+    return blocks
+
+
+def _fill_monitor(monitor: Block, robot: Robot, camera: str) -> None:
+    monitor['base_frame_id'], monitor['odom_frame_id'] = robot.base_frame, robot.odom_frame
+    if robot.stamped:
+        monitor['enable_stamped_cmd_vel'] = robot.stamped == 'true'
+    front = round(1.0 + max(robot.camera_x, 0.0), 2)
+    side = round(robot.robot_radius + SIDE_M, 2)
+    corners = [[front, side], [front, -side], [0.0, -side], [0.0, side]]
+    monitor['slow']['points'] = str(corners)
+    monitor['approach']['radius'] = round(robot.robot_radius + MARGIN_M, 2)
+    for name in monitor['observation_sources']:
+        monitor[name]['topic'] = f'{camera}/{name}'
+
+
+def _fill_costmap(costmap: Block, robot: Robot, prefix: str) -> None:
+    """prefix: of the camera's topics, absolute: Nav2 before Kilted has relative ones elsewhere."""
+    costmap['global_frame'], costmap['robot_base_frame'] = robot.odom_frame, robot.base_frame
+    costmap['robot_radius'] = robot.robot_radius
+    # The layer of voxels costs far more than it adds to the points of the obstacles.
+    del costmap[CLOUD]
+    costmap['plugins'] = [name for name in costmap['plugins'] if name != CLOUD]
+    layer = costmap[LAYER]
+    for name in layer['observation_sources'].split():
+        source = layer[name]
+        source['topic'] = f'{prefix}/{source["topic"].rpartition("/")[2]}'
+        if 'raytrace_min_range' in source:
+            source['raytrace_min_range'] = robot.floor_from
+
+
+def merged(base: Block, blocks: Block) -> Block:
+    """Return the parameters of a robot with this camera's zones, sources and layer added to them.
+
+    base: as of nav2_bringup. What it has stays: a lidar remains a source. Raises
+    `InvalidNav2Parameters` where it is not laid out as Nav2's own files are.
+    """
+    result = copy.deepcopy(base)
+    ours = blocks['collision_monitor']['ros__parameters']
+    theirs = _parameters(result, 'collision_monitor')
+    if theirs is None:
+        result['collision_monitor'] = copy.deepcopy(blocks['collision_monitor'])
+    else:
+        _add_to_monitor(theirs, ours)
+    ours = blocks['local_costmap']['local_costmap']['ros__parameters']
+    theirs = _parameters(result, 'local_costmap', 'local_costmap')
+    if theirs is None:
+        result['local_costmap'] = copy.deepcopy(blocks['local_costmap'])
+    else:
+        _add_to_costmap(theirs, ours)
+    return result
+
+
+def _parameters(tree: Block, *names: str) -> Block | None:
+    """The `ros__parameters` of a node in a parameter file; None where the node is not in it."""
+    for depth, name in enumerate(names):
+        if not isinstance(tree, dict):
+            raise InvalidNav2Parameters(f'{"/".join(names[:depth])} is {tree!r}: it has no block')
+        if name not in tree:
+            return None
+        tree = tree[name]
+    found = tree.get('ros__parameters') if isinstance(tree, dict) else None
+    if not isinstance(found, dict):
+        raise InvalidNav2Parameters(f'{"/".join(names)} has no ros__parameters')
+    return found
+
+
+def _add_to_monitor(theirs: Block, ours: Block) -> None:
+    for key in ('polygons', 'observation_sources'):
+        present = theirs.get(key) or []
+        if not isinstance(present, list):
+            raise InvalidNav2Parameters(f'{key} of collision_monitor is {present!r}: not a list')
+        theirs[key] = present + [PREFIX + name for name in ours[key]]
+        for name in ours[key]:
+            if PREFIX + name in theirs:
+                raise InvalidNav2Parameters(
+                    f'collision_monitor already has {PREFIX + name}: merge into the file that the '
+                    'robot came with'
+                )
+            theirs[PREFIX + name] = copy.deepcopy(ours[name])
+    for name in ours['polygons']:
+        theirs[PREFIX + name]['polygon_pub_topic'] = f'polygon_{PREFIX}{name}'
+    # Of our sources alone: a lidar may be slower. Silence must stop the robot.
+    for name in ours['observation_sources']:
+        theirs[PREFIX + name]['source_timeout'] = ours['source_timeout']
+
+
+def _add_to_costmap(theirs: Block, ours: Block) -> None:
+    """Add our layer before the inflation, which is computed of the layers before it."""
+    name = PREFIX + LAYER
+    plugins = theirs.get('plugins') or []
+    if not isinstance(plugins, list) or name in plugins:
+        raise InvalidNav2Parameters(f'plugins of local_costmap is {plugins!r}: cannot add {name}')
+    inflations = [
+        index
+        for index, each in enumerate(plugins)
+        if isinstance(theirs.get(each), dict) and theirs[each].get('plugin') == INFLATION
+    ]
+    at = inflations[0] if inflations else len(plugins)
+    theirs['plugins'] = [*plugins[:at], name, *plugins[at:]]
+    theirs[name] = copy.deepcopy(ours[LAYER])
+
+
+def read_blocks(path: Path) -> Block:
+    """Read a parameter file. Raises `InvalidNav2Parameters` and OSError."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidNav2Parameters(f'{path} is not YAML: {error}') from error
+    if not isinstance(found, dict):
+        raise InvalidNav2Parameters(f'{path} has no parameters')
+    return found
+
+
+def for_any_namespace(blocks: Block) -> dict[str, Block]:
+    """Return what to write to a file for each node, valid in every namespace."""
+    costmap = blocks['local_costmap']['local_costmap']
+    return {
+        MANAGER: {f'/**/{MANAGER}': blocks[MANAGER]},
+        'collision_monitor': {'/**/collision_monitor': blocks['collision_monitor']},
+        'local_costmap': {'/**/local_costmap': costmap},
+    }
+
+
+def write_blocks(path: Path, blocks: Block, comment: str) -> None:
+    """Write a parameter file. Raises OSError."""
+    text = yaml.safe_dump(blocks, sort_keys=False, default_flow_style=None, width=100)
+    path.write_text(f'# {comment}\n{text}', encoding='utf-8')

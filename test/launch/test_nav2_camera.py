@@ -1,0 +1,197 @@
+"""The launch file for Nav2: what it starts, in which frames, with which of Nav2's parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS)')
+
+from midas_depth_ros.nodes.ros.nav2_parameters import ROBOTS
+
+from .test_launch_files import depth_settings, node_of
+
+MANAGERS = {'lifecycle_manager_depth', 'lifecycle_manager_collision_monitor'}
+MONITORED = {'depth_node', 'collision_monitor', *MANAGERS}
+
+
+def nav2_node(ros, launched, name):
+    """A node with the parameters that one of Nav2's was started with."""
+    assert launched.exit_code == 0, launched.output
+    return ros.make_node(
+        'unnamed',
+        cli_args=launched.ros_arguments(name),
+        automatically_declare_parameters_from_overrides=True,
+    )
+
+
+def words(launched, program) -> dict[str, str]:
+    call = launched.calls[program]
+    call = call[: call.index('--ros-args')]
+    return dict(zip(call[::2], call[1::2], strict=True))
+
+
+def test_a_robot_of_one_s_own_needs_its_topics_and_its_mount(ros, launcher):
+    launched = launcher.launch(
+        'nav2_camera',
+        image_topic='/image_raw',
+        camera_info_topic='/camera_info',
+        camera_height='0.3',
+        camera_pitch='0.1',
+    )
+    assert set(launched.calls) == MONITORED
+    node = node_of(ros, launched)
+    settings = depth_settings(node)
+    assert node.resolve_topic_name('camera/image_raw') == '/image_raw'
+    assert node.resolve_topic_name('camera/camera_info') == '/camera_info'
+    assert (settings.camera_height, settings.camera_pitch) == (0.3, 0.1)
+    assert (settings.body_frame, settings.cameras) == ('base_link', ('camera',))
+    assert not settings.autostart, 'the lifecycle manager starts it'
+    assert settings.obstacles.robot_width == pytest.approx(0.36)
+
+
+def test_nav2_s_manager_waits_for_no_bond_of_depth_node_but_for_its_own(ros, launcher):
+    launched = launcher.launch('nav2_camera', namespace='robot')
+    depth = nav2_node(ros, launched, 'lifecycle_manager_depth')
+    assert depth.get_fully_qualified_name() == '/robot/lifecycle_manager_depth'
+    assert depth.get_parameter('bond_timeout').value == 0.0
+    assert list(depth.get_parameter('node_names').value) == ['depth_node']
+    own = nav2_node(ros, launched, 'lifecycle_manager_collision_monitor')
+    assert list(own.get_parameter('node_names').value) == ['collision_monitor']
+    assert own.get_parameter('autostart').value
+    assert not own.has_parameter('bond_timeout')
+
+
+@pytest.mark.parametrize('robot', ['turtlebot3', 'turtlebot4'])
+def test_a_turtlebot_has_its_topics_frames_and_mount(ros, launcher, robot):
+    launched = launcher.launch('nav2_camera', robot=robot, namespace='tb')
+    known, node = ROBOTS[robot], node_of(ros, launched)
+    settings = depth_settings(node)
+    assert node.resolve_topic_name('camera/image_raw') == f'/tb/{known.image_topic}'
+    assert settings.camera_height == known.camera_height
+    assert settings.camera_x == known.camera_x
+    # Its lens is not above the middle of the robot: distances begin below the lens.
+    assert settings.body_frame == 'camera_floor'
+    said = words(launched, 'transform_to_camera_floor')
+    assert (said['--frame-id'], said['--child-frame-id']) == (known.base_frame, 'camera_floor')
+    assert float(said['--x']) == known.camera_x
+    monitor = nav2_node(ros, launched, 'collision_monitor')
+    assert monitor.get_parameter('base_frame_id').value == known.base_frame
+    assert monitor.get_parameter('enable_stamped_cmd_vel').value is True
+    scan = monitor.resolve_topic_name(monitor.get_parameter('scan.topic').value)
+    assert scan == '/tb/camera/scan' == node.resolve_topic_name('camera/scan')
+    assert monitor.resolve_topic_name('/tf') == '/tb/tf'
+
+
+def test_arguments_override_what_a_robot_sets(ros, launcher):
+    launched = launcher.launch(
+        'nav2_camera',
+        robot='turtlebot4',
+        image_topic='/usb/image',
+        camera_height='0.3',
+        camera_pitch='0.2',
+        camera_x='0.0',
+        robot_radius='0.25',
+        stamped='false',
+        camera='front',
+    )
+    node = node_of(ros, launched)
+    settings = depth_settings(node)
+    assert node.resolve_topic_name('front/image_raw') == '/usb/image'
+    assert (settings.camera_height, settings.camera_pitch) == (0.3, 0.2)
+    assert settings.body_frame == 'base_link', 'the lens is above it'
+    assert 'transform_to_camera_floor' not in launched.calls
+    monitor = nav2_node(ros, launched, 'collision_monitor')
+    assert monitor.get_parameter('approach.radius').value == pytest.approx(0.29)
+    assert monitor.get_parameter('enable_stamped_cmd_vel').value is False
+    assert monitor.get_parameter('proximity.topic').value == 'front/proximity'
+
+
+def test_a_body_frame_of_one_s_own_is_left_to_whoever_publishes_it(ros, launcher):
+    launched = launcher.launch('nav2_camera', robot='turtlebot4', body_frame='below')
+    assert depth_settings(node_of(ros, launched)).body_frame == 'below'
+    assert 'transform_to_camera_floor' not in launched.calls
+
+
+def test_the_optical_frame_is_published_from_the_body_frame(launcher):
+    launched = launcher.launch(
+        'nav2_camera', optical_frame='eye', camera_height='0.3', camera_pitch='0.1', camera_x='0.1'
+    )
+    said = words(launched, 'transform_to_optical_frame')
+    assert (said['--frame-id'], said['--child-frame-id']) == ('camera_floor', 'eye')
+    assert float(said['--z']) == 0.3
+    assert words(launched, 'transform_to_camera_floor')['--child-frame-id'] == 'camera_floor'
+
+
+def test_the_camera_is_added_to_the_file_of_a_robot(ros, launcher, tmp_path):
+    base = {'collision_monitor': {'ros__parameters': {'observation_sources': ['scan']}}}
+    theirs, out = tmp_path / 'nav2.yaml', tmp_path / 'made.yaml'
+    theirs.write_text(yaml.safe_dump(base))
+    launched = launcher.launch(
+        'nav2_camera',
+        namespace='robot',
+        nav2_params_file=str(theirs),
+        nav2_params_out=str(out),
+    )
+    # Nav2's bringup starts the monitor with that file; a second one would share its name.
+    assert set(launched.calls) == {'depth_node', 'lifecycle_manager_depth'}
+    assert f'params_file:={out}' in launched.output
+    made = yaml.safe_load(out.read_text())
+    monitor = made['collision_monitor']['ros__parameters']
+    assert monitor['observation_sources'] == ['scan', 'camera_scan', 'camera_proximity']
+    layer = made['local_costmap']['local_costmap']['ros__parameters']['scan_layer']
+    assert layer['obstacles']['topic'] == '/robot/camera/obstacles'
+    assert yaml.safe_load(theirs.read_text()) == base
+
+
+def test_without_nav2_depth_node_starts_itself(ros, launcher):
+    launcher.uninstall('nav2_lifecycle_manager', 'nav2_collision_monitor')
+    launched = launcher.launch('nav2_camera', autostart='true', collision_monitor='false')
+    assert set(launched.calls) == {'depth_node'}
+    assert depth_settings(node_of(ros, launched)).autostart
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        ({'robot': 'turtlebot5'}, ['robot', 'turtlebot5', 'turtlebot4']),
+        ({'robot_radius': 'wide'}, ['robot_radius:=wide', 'give a number']),
+        ({'robot_radius': '-1'}, ['robot_radius is -1.0']),
+        ({'nav2_params_file': '/nowhere/nav2.yaml'}, ['/nowhere/nav2.yaml', 'not a file']),
+        ({'optical_frame': 'eye'}, ['optical_frame:=eye', 'camera_pitch:=']),
+    ],
+)
+def test_a_wrong_argument_stops_the_launch_and_is_named(launcher, arguments, said):
+    launched = launcher.launch('nav2_camera', **arguments)
+    assert launched.exit_code == 1
+    assert launched.calls == {}
+    for word in said:
+        assert word in launched.output
+
+
+@pytest.mark.parametrize(
+    ('package', 'said'),
+    [
+        ('nav2_lifecycle_manager', 'ros-<distribution>-nav2-lifecycle-manager'),
+        ('nav2_collision_monitor', 'ros-<distribution>-nav2-collision-monitor'),
+    ],
+)
+def test_where_nav2_is_missing_it_is_said_what_to_install(launcher, monkeypatch, package, said):
+    monkeypatch.delenv('ROS_DISTRO', raising=False)
+    launcher.uninstall(package)
+    launched = launcher.launch('nav2_camera')
+    assert launched.exit_code == 1
+    assert launched.calls == {}
+    assert said in launched.output
+
+
+def test_the_merged_file_never_overwrites_the_robot_s(launcher, tmp_path):
+    theirs = tmp_path / 'nav2.yaml'
+    theirs.write_text('amcl: {ros__parameters: {}}')
+    path = str(theirs)
+    launched = launcher.launch('nav2_camera', nav2_params_file=path, nav2_params_out=path)
+    assert launched.exit_code == 1
+    assert 'would overwrite' in launched.output
+    assert Path(path).read_text() == 'amcl: {ros__parameters: {}}'

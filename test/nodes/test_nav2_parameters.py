@@ -1,0 +1,220 @@
+"""Nav2's parameters for a robot: topics, frames and sizes; what a merged file must never lose."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from midas_depth_ros.nodes.ros.nav2_parameters import (
+    ROBOTS,
+    InvalidNav2Parameters,
+    Robot,
+    for_any_namespace,
+    merged,
+    nav2_blocks,
+    read_blocks,
+    write_blocks,
+)
+
+TEMPLATE = read_blocks(Path(__file__).resolve().parents[2] / 'config' / 'nav2_example.yaml')
+LIDAR = {  # as a robot's own file has it
+    'amcl': {'ros__parameters': {'base_frame_id': 'base_footprint'}},
+    'collision_monitor': {
+        'ros__parameters': {
+            'base_frame_id': 'base_footprint',
+            'source_timeout': 5.0,
+            'polygons': ['FootprintApproach'],
+            'FootprintApproach': {'type': 'polygon', 'action_type': 'approach'},
+            'observation_sources': ['scan'],
+            'scan': {'type': 'scan', 'topic': '/scan', 'enabled': True},
+        }
+    },
+    'local_costmap': {
+        'local_costmap': {
+            'ros__parameters': {
+                'robot_radius': 0.15,
+                'plugins': ['obstacle_layer', 'inflation_layer'],
+                'obstacle_layer': {'plugin': 'nav2_costmap_2d::ObstacleLayer'},
+                'inflation_layer': {'plugin': 'nav2_costmap_2d::InflationLayer'},
+            }
+        }
+    },
+}
+
+
+def monitor_of(blocks: dict) -> dict:
+    return blocks['collision_monitor']['ros__parameters']
+
+
+def costmap_of(blocks: dict) -> dict:
+    return blocks['local_costmap']['local_costmap']['ros__parameters']
+
+
+def test_topics_are_those_of_the_camera_in_its_namespace():
+    blocks = nav2_blocks(TEMPLATE, Robot(), 'front/color', namespace='/robot/')
+    monitor, layer = monitor_of(blocks), costmap_of(blocks)['scan_layer']
+    # The monitor is in the namespace itself; the costmap is below a node of its own.
+    assert [monitor[name]['topic'] for name in monitor['observation_sources']] == [
+        'front/color/scan',
+        'front/color/proximity',
+    ]
+    assert {name: layer[name]['topic'] for name in layer['observation_sources'].split()} == {
+        'scan': '/robot/front/color/scan',
+        'seen_free': '/robot/front/color/seen_free',
+        'obstacles': '/robot/front/color/obstacles',
+    }
+
+
+@pytest.mark.parametrize('name', ROBOTS)
+def test_zones_and_frames_are_those_of_the_robot(name):
+    robot = ROBOTS[name]
+    blocks = nav2_blocks(TEMPLATE, robot, 'camera')
+    monitor, costmap = monitor_of(blocks), costmap_of(blocks)
+    assert monitor['base_frame_id'] == costmap['robot_base_frame'] == robot.base_frame
+    assert monitor['odom_frame_id'] == costmap['global_frame'] == robot.odom_frame
+    assert costmap['robot_radius'] == robot.robot_radius < monitor['approach']['radius']
+    corners = yaml.safe_load(monitor['slow']['points'])
+    assert max(y for _, y in corners) > robot.robot_radius
+    assert max(x for x, _ in corners) > robot.robot_radius + 0.5
+    for source in ('scan', 'seen_free'):
+        assert costmap['scan_layer'][source]['raytrace_min_range'] == robot.floor_from > 0
+
+
+@pytest.mark.parametrize('name', ROBOTS)
+def test_what_is_unknown_never_clears_and_silence_stops(name):
+    blocks = nav2_blocks(TEMPLATE, ROBOTS[name], 'camera')
+    for made in (blocks, merged(LIDAR, blocks), merged({}, blocks)):
+        costmap, monitor = costmap_of(made), monitor_of(made)
+        layer = next(costmap[each] for each in costmap['plugins'] if each.endswith('scan_layer'))
+        assert layer['obstacles']['clearing'] is False
+        assert layer['seen_free']['marking'] is False
+        for source in layer['observation_sources'].split():
+            assert 0 < layer[source]['expected_update_rate'] <= 1.0
+        # proximity says what the scan cannot: that something is unknown.
+        sources = monitor['observation_sources']
+        assert any(monitor[each]['topic'] == 'camera/proximity' for each in sources)
+        for each in sources:
+            if monitor[each]['topic'].startswith('camera/'):
+                assert 0 < monitor[each].get('source_timeout', monitor['source_timeout']) <= 1.0
+        assert not any(monitor[each].get('use_global_height') for each in sources)
+
+
+def test_a_merged_file_keeps_all_that_the_robot_had():
+    before = copy.deepcopy(LIDAR)
+    blocks = nav2_blocks(TEMPLATE, ROBOTS['turtlebot3'], 'camera')
+    made = merged(LIDAR, blocks)
+    assert before == LIDAR, 'the given blocks are not changed'
+    monitor, costmap = monitor_of(made), costmap_of(made)
+    assert made['amcl'] == LIDAR['amcl']
+    assert monitor['observation_sources'] == ['scan', 'camera_scan', 'camera_proximity']
+    assert monitor['scan'] == {'type': 'scan', 'topic': '/scan', 'enabled': True}
+    assert monitor['polygons'] == ['FootprintApproach', 'camera_slow', 'camera_approach']
+    assert monitor['source_timeout'] == 5.0, 'the lidar has its own pace'
+    assert monitor['camera_scan']['topic'] == 'camera/scan'
+    assert monitor['camera_slow']['polygon_pub_topic'] == 'polygon_camera_slow'
+    assert costmap['plugins'] == ['obstacle_layer', 'camera_scan_layer', 'inflation_layer']
+    assert costmap['robot_radius'] == 0.15
+
+
+def test_a_robot_without_a_monitor_or_a_costmap_gets_ours():
+    blocks = nav2_blocks(TEMPLATE, Robot(), 'camera')
+    made = merged({'amcl': LIDAR['amcl']}, blocks)
+    assert monitor_of(made) == monitor_of(blocks)
+    assert costmap_of(made) == costmap_of(blocks)
+    assert 'lifecycle_manager_depth' not in made, 'bond_timeout 0.0 is for depth_node alone'
+
+
+def test_without_an_inflation_our_layer_is_the_last():
+    base = copy.deepcopy(LIDAR)
+    costmap_of(base)['plugins'] = ['obstacle_layer']
+    made = merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera'))
+    assert costmap_of(made)['plugins'] == ['obstacle_layer', 'camera_scan_layer']
+
+
+@pytest.mark.parametrize(
+    ('base', 'said'),
+    [
+        ({'collision_monitor': 3}, 'collision_monitor has no ros__parameters'),
+        ({'collision_monitor': {}}, 'collision_monitor has no ros__parameters'),
+        ({'local_costmap': 'x'}, "local_costmap is 'x'"),
+        ({'local_costmap': {'local_costmap': []}}, 'has no ros__parameters'),
+        (
+            {'collision_monitor': {'ros__parameters': {'polygons': 'slow'}}},
+            "polygons of collision_monitor is 'slow'",
+        ),
+    ],
+)
+def test_a_file_of_another_layout_is_refused_by_name(base, said):
+    with pytest.raises(InvalidNav2Parameters) as raised:
+        merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera'))
+    assert said in str(raised.value)
+
+
+def test_a_file_that_has_the_camera_already_is_refused():
+    blocks = nav2_blocks(TEMPLATE, Robot(), 'camera')
+    with pytest.raises(InvalidNav2Parameters, match='already has camera_slow'):
+        merged(merged(LIDAR, blocks), blocks)
+
+
+@pytest.mark.parametrize(
+    ('values', 'said'),
+    [
+        ({'robot_radius': 0.0}, 'robot_radius is 0.0'),
+        ({'robot_radius': float('nan')}, 'robot_radius is nan'),
+        ({'floor_from': -1.0}, 'floor_from is -1.0'),
+        ({'camera_x': 7.0}, 'camera_x is 7.0'),
+        ({'camera_y': float('nan')}, 'camera_y is nan'),
+        ({'base_frame': ''}, 'base_frame is empty'),
+        ({'stamped': 'yes'}, 'stamped is yes'),
+    ],
+)
+def test_a_robot_that_cannot_be_is_refused(values, said):
+    with pytest.raises(InvalidNav2Parameters) as raised:
+        Robot(**values)
+    assert said in str(raised.value)
+
+
+def test_a_file_that_is_not_yaml_is_refused(tmp_path):
+    path = tmp_path / 'nav2.yaml'
+    path.write_text('a: [')
+    with pytest.raises(InvalidNav2Parameters, match='is not YAML'):
+        read_blocks(path)
+    path.write_text('- 1')
+    with pytest.raises(InvalidNav2Parameters, match='has no parameters'):
+        read_blocks(path)
+
+
+@pytest.mark.parametrize('namespace', ['', 'fleet/robot'])
+def test_the_files_are_read_by_the_nodes_that_they_are_for(ros, tmp_path, namespace):
+    """By rcl itself, as Nav2's nodes read theirs: names, namespaces and types."""
+    blocks = nav2_blocks(TEMPLATE, ROBOTS['turtlebot4'], 'camera', namespace)
+    nodes = {
+        'collision_monitor': namespace,
+        'local_costmap': f'{namespace}/local_costmap'.strip('/'),
+        'lifecycle_manager_depth': namespace,
+    }
+    for name, block in for_any_namespace(blocks).items():
+        path = tmp_path / f'{name}.yaml'
+        write_blocks(path, block, 'a comment')
+        node = ros.make_node(
+            name,
+            namespace=nodes[name],
+            cli_args=['--ros-args', '--params-file', str(path)],
+            automatically_declare_parameters_from_overrides=True,
+        )
+        got = {key: each.value for key, each in node.get_parameters_by_prefix('').items()}
+        wanted = dict(flattened(next(iter(block.values()))['ros__parameters']))
+        for key, value in wanted.items():
+            assert type(got[key]) is type(value) or isinstance(value, list), key
+            assert (list(got[key]) if isinstance(value, list) else got[key]) == value, key
+
+
+def flattened(tree: dict, prefix: str = ''):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value

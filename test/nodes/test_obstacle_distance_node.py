@@ -1,0 +1,124 @@
+"""obstacle_distance_node over DDS: what mavros and PX4 get, and what never reaches them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import types
+
+import numpy as np
+import pytest
+from driving import header
+from sensor_msgs.msg import LaserScan
+
+from midas_depth_ros.avoidance.obstacle_distance import UNKNOWN_CM, obstacle_distance
+from midas_depth_ros.nodes.obstacle_distance_node import (
+    ObstacleDistanceNode,
+    px4_message,
+)
+
+STEP = math.radians(0.5)
+
+
+def scan(values, **fields) -> LaserScan:
+    message = LaserScan(header=header(12.5), angle_min=-60 * STEP, angle_increment=STEP)
+    message.range_min, message.range_max = 0.1, 6.0
+    message.ranges = [float(each) for each in values]
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+def mixed() -> np.ndarray:
+    values = np.full(121, np.inf)
+    values[60:], values[90:] = 2.0, np.nan
+    return values
+
+
+def test_mavros_gets_clockwise_sectors_of_which_it_makes_the_same(ros):
+    ros.make_node(ObstacleDistanceNode)
+    got = ros.collect(LaserScan, 'obstacle_distance')
+    scans = ros.publisher(LaserScan, 'scan')
+    sent = scan(mixed())
+    scans.publish(sent)
+    ros.spin_until(lambda: got)
+    message = got[0]
+    assert message.header == sent.header
+    assert (message.angle_min, len(message.ranges)) == (0.0, 72)
+    assert message.angle_increment == pytest.approx(math.radians(5))
+    # As its plugin does: centimetres are truncated, NaN and what is too large are unknown.
+    centimetres = np.array(message.ranges, np.float32) * np.float32(1e2)
+    known = np.isfinite(centimetres)
+    made = np.where(known, centimetres, UNKNOWN_CM).astype(np.uint16)
+    wanted = obstacle_distance(
+        np.array(sent.ranges), angle_min=sent.angle_min, angle_increment=STEP,
+        range_min=sent.range_min, range_max=sent.range_max,
+    )  # fmt: skip
+    np.testing.assert_array_equal(made, wanted.distances_cm)
+    assert int(np.float32(message.range_max) * np.float32(1e2)) == wanted.max_cm == 600
+    assert {200, 601, UNKNOWN_CM} == set(made.tolist())
+
+
+@pytest.mark.parametrize(
+    'fields', [{'angle_increment': 0.0}, {'range_max': 0.01}, {'angle_min': math.nan}]
+)
+def test_a_scan_that_is_none_is_not_passed_on_and_the_node_lives(ros, fields):
+    ros.make_node(ObstacleDistanceNode)
+    got = ros.collect(LaserScan, 'obstacle_distance')
+    scans = ros.publisher(LaserScan, 'scan')
+    scans.publish(scan(mixed(), **fields))
+    ros.spin_for(0.3)
+    assert not got
+    scans.publish(scan(mixed()))
+    ros.spin_until(lambda: got)
+
+
+def test_two_sensors_on_one_topic_are_not_mixed(ros):
+    ros.make_node(ObstacleDistanceNode)
+    got = ros.collect(LaserScan, 'obstacle_distance')
+    first, second = ros.publisher(LaserScan, 'scan'), ros.publisher(LaserScan, 'scan')
+    for _ in range(10):
+        first.publish(scan(mixed()))
+        second.publish(scan(np.full(121, np.inf)))
+        ros.spin_for(0.05)
+    before = len(got)
+    for _ in range(10):
+        first.publish(scan(mixed()))
+        second.publish(scan(np.full(121, np.inf)))
+        ros.spin_for(0.05)
+    assert len(got) == before
+
+
+def test_px4_without_its_messages_is_refused_with_the_remedy(ros):
+    with pytest.raises(ValueError, match='px4_msgs') as raised:
+        ros.make_node(ObstacleDistanceNode, parameters={'autopilot': 'px4'})
+    assert 'set autopilot to mavros' in str(raised.value)
+
+
+@dataclasses.dataclass
+class ObstacleDistance:
+    """The fields of px4_msgs/ObstacleDistance."""
+
+    timestamp: int = 0
+    frame: int = 0
+    sensor_type: int = 0
+    distances: object = None
+    increment: float = 0.0
+    min_distance: int = 0
+    max_distance: int = 0
+    angle_offset: float = 0.0
+
+
+def test_px4_gets_its_own_fields(monkeypatch):
+    module = types.ModuleType('px4_msgs.msg')
+    module.ObstacleDistance = ObstacleDistance
+    monkeypatch.setitem(sys.modules, 'px4_msgs.msg', module)
+    sectors = obstacle_distance(
+        mixed(), angle_min=-60 * STEP, angle_increment=STEP, range_min=0.1, range_max=6.0
+    )
+    message = px4_message(sectors, scan(mixed()), ObstacleDistance)
+    assert (message.timestamp, message.frame) == (12_500_000, 12)
+    assert (message.increment, message.angle_offset) == (pytest.approx(5.0), 0.0)
+    assert (message.min_distance, message.max_distance) == (10, 600)
+    np.testing.assert_array_equal(message.distances, sectors.distances_cm)
