@@ -93,7 +93,8 @@ class GroundLine:
 
     inverse_depth: 1/Z of every cell by it. off: of every cell from the floor in tolerances,
     positive = nearer; on_floor: the cells on it, `count` of them, `share` of the candidates; sure:
-    those of them where d also rises like a floor, so not at the foot of a wall. residual: their standard deviation, 1/m.
+    those of them where d also rises like a floor, so not at the foot of a wall. residual: standard
+    deviation of those on it, 1/m.
     """
 
     def __init__(
