@@ -54,5 +54,5 @@ def far_reaching_line(
 @functools.lru_cache(maxsize=8)
 def _correlation(shape: tuple[int, int]) -> np.ndarray:
     """(n, n) of the blocks."""
-    at = np.stack(np.indices(shape), axis=-1).reshape(-1, 2).astype(np.float64)
+    at = np.indices(shape).reshape(2, -1).T.astype(np.float64)
     return np.asarray(np.exp(-np.linalg.norm(at[:, None] - at, axis=-1) / REACH))
