@@ -16,6 +16,7 @@ import math
 import cv2
 import numpy as np
 
+from midas_depth_ros.geometry.far_reaching import far_reaching_line
 from midas_depth_ros.geometry.fitting import (
     BIWEIGHT,
     Grid,
@@ -47,7 +48,7 @@ MIN_CANDIDATES = 0.08  # below the horizon
 MIN_SHARE, MIN_SHARE_BOTTOM = 0.25, 0.25
 MIN_SPREAD = 0.2  # of 1/Z among the floor's pixels, as a share of the largest
 # Deviation of the floor's pixels, in tolerances; and where most is floor. By chance it is 0.577.
-MAX_RESIDUAL, MAX_RESIDUAL_OPEN = 0.5, 0.57
+MAX_RESIDUAL, MAX_RESIDUAL_OPEN = 0.45, 0.57
 OPEN_SHARE = 0.6
 # Of what is below the horizon, of its nearest quarter and of its nearest twelfth, that may lie
 # behind the floor: far away it may be a cliff; near by, the "floor" is the top of an object whose
@@ -62,7 +63,6 @@ BEYOND, MAX_BEYOND, MAX_BEYOND_ABOVE = 0.08, 0.05, 0.25
 MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.08, 0.04
 LEAST_OF_WITNESS = 0.05  # share by which a floor that is refused for its unevenness may be off
 UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
-FARTHEST = 0.05  # share of the picture that may be farther than what counts as farthest in view
 # What is off by more than the tolerance does not count as floor: a normal distribution with this
 # residual, in tolerances, was by so much wider before.
 CUT_OFF = ((0.0, 0.4, 0.45, 0.5, 0.52, 0.54), (1.0, 1.07, 1.16, 1.38, 1.55, 1.86))
@@ -92,16 +92,23 @@ class GroundLine:
     """A line: 1/Z = scale * d + shift, in the units of the picture.
 
     inverse_depth: 1/Z of every cell by it. off: of every cell from the floor in tolerances,
-    positive = nearer; on_floor: the cells on it, `count` of them, `share` of the candidates.
-    residual: their standard deviation, 1/m.
+    positive = nearer; on_floor: the cells on it, `count` of them, `share` of the candidates; sure:
+    those of them where d also rises like a floor, so not at the foot of a wall. residual: standard
+    deviation of those on it, 1/m.
     """
 
-    def __init__(self, cells: GroundCells, cell_scale: float, cell_shift: float) -> None:
-        """`cell_scale` and `cell_shift` are those of `cells.d`."""
+    def __init__(
+        self, cells: GroundCells, cell_scale: float, cell_shift: float,
+        rise: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """`cell_scale` and `cell_shift` are those of `cells.d`; rise: `_rise` of the cells."""
         self.inverse_depth = cells.d * cell_scale + cell_shift
         error = self.inverse_depth - cells.ground
         self.off = error / cells.tolerance
         self.on_floor = (np.abs(self.off) < 1) & cells.candidate
+        self.sure = self.on_floor
+        if rise is not None:
+            self.sure = self.on_floor & ~_too_steep(rise * cell_scale)
         self.count = int(self.on_floor.sum())
         self.share = self.count / int(cells.candidate.sum())
         self.scale = cell_scale / cells.spread
@@ -177,21 +184,13 @@ def uncertainty(cells: GroundCells, line: GroundLine) -> float:
     variances = float((level * spread_level).sum()), float((slope * spread_slope).sum())
     covariance = float((level * spread_slope).sum())
     nearest = min(1 / cells.largest, UNCERTAIN_AT_M[-1])
-    farthest = 1 / max(_farthest(cells, line), 1 / UNCERTAIN_AT_M[-1])
     worst = 0.0
     for metres in UNCERTAIN_AT_M:
-        if metres < nearest:
-            continue
-        at = max(min(metres, farthest), nearest)
-        arm = 1 / at - middle
+        arm = 1 / metres - middle
         variance = variances[0] + 2 * arm * covariance + arm * arm * variances[1]
-        worst = max(worst, math.sqrt(max(variance, 0.0)) * at)
+        if metres >= nearest:
+            worst = max(worst, math.sqrt(max(variance, 0.0)) * metres)
     return worst * _smooth_residual(line)
-
-
-def _farthest(cells: GroundCells, line: GroundLine) -> float:
-    """1/Z of what is farthest in view, by the line."""
-    return float(np.quantile(line.inverse_depth[cells.known], FARTHEST))
 
 
 def _correlated(values: np.ndarray) -> np.ndarray:
@@ -205,9 +204,9 @@ def _smooth_residual(line: GroundLine) -> float:
     errors leave that are different in every cell.
     """
     window = SMOOTH_OVER, SMOOTH_OVER
-    share = cv2.blur(line.on_floor.astype(np.float32), window)
-    mean = cv2.blur(np.where(line.on_floor, line.off, 0.0).astype(np.float32), window)
-    enough = line.on_floor & (share > 0.3)
+    share = cv2.blur(line.sure.astype(np.float32), window)
+    mean = cv2.blur(np.where(line.sure, line.off, 0.0).astype(np.float32), window)
+    enough = line.sure & (share > 0.3)
     if not enough.any():
         return 1.0
     smoothed = float(np.mean((mean[enough] / share[enough]) ** 2))
@@ -424,14 +423,14 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
     d = cells.d[cells.candidate].astype(np.float64)
     ground = cells.ground[cells.candidate].astype(np.float64)
     tolerance = cells.tolerance[cells.candidate].astype(np.float64)
-    rise = _rise(cells)[cells.candidate]
+    steepness = _rise(cells)
+    rise = steepness[cells.candidate]
     scale, shift = start
     off = (scale * d + shift - ground) / tolerance
     deviation = deviation_within(np.abs(off), 1.0, FINEST, COARSEST)
     for _ in range(REFITS):
         vote = tukey_votes(off, BIWEIGHT * deviation)
-        # NaN, at the edge of what is known, is not outside of anything: it stays.
-        vote[(rise * scale < SLOPES[0]) | (rise * scale > SLOPES[1])] = 0
+        vote[_too_steep(rise * scale)] = 0
         if vote.sum() < 8:
             break
         line = weighted_line(ground, d, vote / tolerance**2)
@@ -441,7 +440,34 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
         scale, shift = 1 / slope, g_mean - d_mean / slope
         off = (scale * d + shift - ground) / tolerance
         deviation = deviation_within(np.abs(off), 1.0, FINEST, COARSEST)
-    return GroundLine(cells, scale, shift)
+    scale, shift = _smoothed(cells, scale, shift, steepness, BIWEIGHT * deviation)
+    return GroundLine(cells, scale, shift, steepness)
+
+
+def _smoothed(
+    cells: GroundCells, scale: float, shift: float, rise: np.ndarray, reach: float
+) -> tuple[float, float]:
+    """Return the mean of a line and of that which takes errors as far-reaching.
+
+    The first is best for errors that differ from cell to cell or come from what stands on the
+    floor, the second for bumps of the whole floor. A network makes both.
+    """
+    off = (scale * cells.d + shift - cells.ground) / cells.tolerance
+    votes = np.where(cells.candidate, tukey_votes(off, reach), 0)
+    votes[_too_steep(rise * scale)] = 0
+    line = far_reaching_line(cells.d, cells.ground, cells.tolerance, votes)
+    if line is None or not line[0] > 0:
+        return scale, shift
+    slope = 0.5 * (1 / scale + line[0])
+    offset = 0.5 * (line[1] - shift / scale)
+    return 1 / slope, -offset / slope
+
+
+def _too_steep(rise: np.ndarray) -> np.ndarray:
+    """Where d rises too steeply, or too little, for a floor; NaN, at the edge of what is known, is
+    not outside of anything.
+    """
+    return (rise < SLOPES[0]) | (rise > SLOPES[1])
 
 
 def _rise(cells: GroundCells) -> np.ndarray:

@@ -20,7 +20,14 @@ from midas_depth_ros.geometry import (
     ground_plane,
 )
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
-from training.places.floor_views import AMBIGUOUS, FLOORLESS, RandomView, disturbed, room_view
+from training.places.floor_views import (
+    AMBIGUOUS,
+    FLOORLESS,
+    RandomView,
+    disturbed,
+    random_camera,
+    room_view,
+)
 
 NEAR_TO_FAR = np.array([2.0, 1.0, 0.25])  # 0.5, 1 and 4 m, as inverse depth
 
@@ -329,3 +336,32 @@ def test_a_ramp_passes_for_a_floor_less_often_than_not(kind):
         d, _, _ = disturbed(view, rng, noise=0.02, outliers=0.01)
         accepted += isinstance(fit(view, d), ScaleShift)
     assert accepted <= 20
+
+
+@pytest.mark.parametrize('away_m', [1.0, 1.3])
+def test_an_exact_floor_before_a_near_wall_is_not_uneven(away_m):
+    rng = np.random.default_rng(12)
+    judged = 0
+    for _ in range(12):
+        camera, pose = random_camera(rng, rng.uniform(0.3, 0.9))
+        depth = render(Scene(room=Room(-1, away_m, -3, 3, 2.6)), camera, pose).depth_z
+        mount = CameraMount(pose.z_m, pose.pitch_rad, pose.roll_rad)
+        fitted = fit_ground_plane((1 / depth).astype(np.float32), camera.normalised_grid(), mount)
+        judged += isinstance(fitted, ScaleShift)
+        assert isinstance(fitted, ScaleShift) or 'uneven' not in fitted.reason
+    assert judged >= 3
+
+
+def test_errors_as_smooth_as_a_networks_bend_the_scale_less_than_they_are():
+    wrong, accepted = 0, 0
+    for seed in range(40):
+        rng = np.random.default_rng([seed, 77])
+        view = room_view(rng)
+        d, scale, shift = disturbed(view, rng, noise=0.02, smooth=0.05, outliers=0.01)
+        found = fit(view, d)
+        if isinstance(found, ScaleShift):
+            accepted += 1
+            at = (np.array([2.0, 1.0, 0.25]) - shift) / scale
+            wrong += np.abs((found.scale * at + found.shift) * (0.5, 1.0, 4.0) - 1).max() > 0.1
+    assert accepted >= 26
+    assert wrong <= 2
