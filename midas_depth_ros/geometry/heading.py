@@ -35,6 +35,9 @@ WAITING = 24  # pairs that wait for turns about other axes, at most
 # Of the squared turns that must be about other axes than the main one: wheels on bumps pitch by 1.5
 # degrees where they turn by 10.
 OTHER_AXES = 0.03
+# Of the squared ways that must be along the axis of turns: no wheels climb out of the plane that
+# they turn in by 10 degrees.
+OUT_OF_PLANE = math.sin(math.radians(10)) ** 2
 
 Views = tuple[np.ndarray, np.ndarray, np.ndarray]  # rays there, here, and certainty of the points
 
@@ -112,29 +115,41 @@ class FocalFilter:
     """The focal length by many pairs of views, as a multiple of the calibrated one.
 
     Turns by odometry say how far the picture should move, pixels say how far it does. A wheeled
-    robot turns about one axis only, and its odometry may be as wrong as its calibration: there this
-    says nothing. `factor`: to correct by; 1 unless the calibration is clearly wrong. `doubt`: why
-    nothing should be measured until that is known, '' mostly.
+    robot turns about one axis only and never moves along it, and its odometry may be as wrong as
+    its calibration: there this says nothing. `factor`: to correct by; 1 unless the calibration is
+    clearly wrong. `doubt`: why nothing should be measured until that is known, '' mostly.
     """
 
     def __init__(self) -> None:
         self.factor, self.doubt = 1.0, ''
         self.estimate = self.sigma = math.nan
         self._seen: collections.deque[tuple[float, float]] = collections.deque(maxlen=FOCALS)
-        self._turns, self._axes = np.zeros((3, 3)), False
+        self._turns, self._ways, self._most = np.zeros((3, 3)), np.zeros((3, 3)), 0.0
+        self._axes = False
         # Nothing is worked out before it can say something.
         self._waiting: collections.deque[_Waiting] = collections.deque(maxlen=WAITING)
 
     def add(self, pair: ViewPair, views: Views, motion: np.ndarray, focal_px: float) -> None:
         """Take one pair, with its views and motion as of `focal_change`, to be worked out later."""
         turn = cv2.Rodrigues(motion[:3, :3])[0].ravel()  # by odometry: of wheels about one axis
+        way = cv2.Rodrigues(-0.5 * turn)[0] @ motion[:3, 3]  # halfway
         self._turns += np.outer(turn, turn)
+        self._ways += np.outer(way, way)
+        self._most = max(self._most, float(np.linalg.norm(turn)))
         known, sigma_rad = math.log(self.factor), pair.turn_sigma_rad
         self._waiting.append(_Waiting(known, views, motion, sigma_rad, focal_px))
-        axes = np.linalg.eigvalsh(self._turns)
-        self._axes = bool(axes[1] > OTHER_AXES * axes[2])
+        self._axes = self._in_a_hand()
         if not self._axes:
             self.doubt = ''
+
+    def _in_a_hand(self) -> bool:
+        """Whether a camera moves as on no wheels: turns about other axes, or moves along its own."""
+        sizes, axes = np.linalg.eigh(self._turns)
+        if sizes[1] > OTHER_AXES * sizes[2]:
+            return True
+        main = axes[:, 2]
+        aside = float(main @ self._ways @ main)
+        return self._most > AXIS_RAD and aside > OUT_OF_PLANE * float(np.trace(self._ways))
 
     def learn(self) -> bool:
         """Work out one pair, if that can say something; return whether `factor` has changed.

@@ -368,6 +368,15 @@ def test_a_wrong_focal_length_is_found_and_corrected_in_a_hand(wrong):
     assert 'calibrated focal length' in reasons(found)
 
 
+def test_a_hand_that_turns_about_one_axis_moves_along_it():
+    poses = [dataclasses.replace(p, pitch_rad=0.15, roll_rad=0.0) for p in in_a_hand(60)]
+    found, scale = calibrated(poses, 0.88)
+    assert float(scale.values()['focal length by motion'].split()[0]) == pytest.approx(
+        0.88, abs=0.03
+    )
+    assert max(abs(each - 1) for each in factors(found[40:])) < 0.05
+
+
 def test_a_right_focal_length_stays():
     found, scale = calibrated(in_a_hand(60), 1.0)
     said = scale.values()['focal length by motion']
