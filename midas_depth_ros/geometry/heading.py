@@ -143,7 +143,7 @@ class FocalFilter:
             self.doubt = ''
 
     def _in_a_hand(self) -> bool:
-        """Whether a camera moves as on no wheels: turns about other axes, or moves along its own."""
+        """Whether a camera moves as no wheels do: turns about other axes, moves along its own."""
         sizes, axes = np.linalg.eigh(self._turns)
         if sizes[1] > OTHER_AXES * sizes[2]:
             return True
