@@ -87,10 +87,13 @@ class CarriedScale:
         own = fit.witness if isinstance(fit, Unsure) else fit
         if own is None:
             return fit
-        before = None if self._past is None else self._carried(self._past, d, pose, camera)
+        probes = _probes(d)
+        before = None
+        if self._past is not None:
+            before = self._carried(self._past, d, pose, camera, probes)
         result = own
         if before is not None:
-            result, squares = _mixed(before[0], own, before[1], d)
+            result, squares = _mixed(before[0], own, before[1], probes)
             self._excess += REMEMBERED * (min(squares, MOST_SQUARES) - self._excess)
         unsure_way = math.inf
         if not isinstance(fit, Unsure):
@@ -124,7 +127,7 @@ class CarriedScale:
         self._past = _Past(points @ pose[:3, :3].T + pose[:3, 3], scale, pose, unsure_way)
 
     def _carried(
-        self, past: _Past, d: np.ndarray, pose: np.ndarray, camera: Places
+        self, past: _Past, d: np.ndarray, pose: np.ndarray, camera: Places, probes: np.ndarray
     ) -> tuple[ScaleShift, float] | None:
         """The past scale in the units of d, and how far the camera has moved, in distances."""
         seen = (past.points - pose[:3, 3]) @ pose[:3, :3]
@@ -138,7 +141,7 @@ class CarriedScale:
         if line is None:
             return None
         moved = float(np.linalg.norm(pose[:3, 3] - past.pose[:3, 3]) * np.median(inverse))
-        old = _transferred(past.scale, (line[0], line[1]), d)
+        old = _transferred(past.scale, (line[0], line[1]), probes)
         if old is None:
             return None
         of_line = line[2][0, 0], line[2][0, 1], line[2][1, 1]
@@ -176,7 +179,8 @@ def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float, np.ndar
 
 def _probes(d: np.ndarray) -> np.ndarray:
     some = d[::5, ::5]
-    return np.quantile(some[np.isfinite(some)], PROBES)
+    some = some[np.isfinite(some)]
+    return np.quantile(some, PROBES) if some.size else np.zeros(2)  # the latter are refused
 
 
 def _uncertain_by(scale: ScaleShift, d: np.ndarray) -> float:
@@ -198,10 +202,9 @@ def _matrix(covariance: tuple[float, float, float]) -> np.ndarray:
 
 
 def _transferred(
-    old: ScaleShift, line: tuple[float, float], d: np.ndarray
+    old: ScaleShift, line: tuple[float, float], probes: np.ndarray
 ) -> tuple[float, float, float] | None:
     """The covariance of an old scale for a line of the same metres in another frame."""
-    probes = _probes(d)
     if not probes[1] > probes[0]:
         return None
     inverse = line[0] * probes + line[1]
@@ -213,10 +216,9 @@ def _transferred(
 
 
 def _mixed(
-    before: ScaleShift, fit: ScaleShift, moved: float, d: np.ndarray
+    before: ScaleShift, fit: ScaleShift, moved: float, probes: np.ndarray
 ) -> tuple[ScaleShift, float]:
     """The average of two scales of one frame, by their covariances."""
-    probes = _probes(d)
     axes = np.stack([probes, np.ones(2)], axis=1)
     old, new = axes @ (before.scale, before.shift), axes @ (fit.scale, fit.shift)
     change = CHANGE**2 * moved / (moved + ALIKE) + CHANGE_ALWAYS**2

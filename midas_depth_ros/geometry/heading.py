@@ -21,13 +21,23 @@ HEADING_FORGET = 0.98  # of the axis that the robot turns about, per pair
 HEADING_FLOOR_RAD = math.radians(0.4)  # by which a robot sways
 STRAIGHT_RAD = math.radians(4.0)  # turned more between two views: only the axis says something
 AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
-# Pairs of views whose focal length is kept; needed for one; least deviation of one, as a share.
-FOCALS, MIN_FOCALS, FOCAL_FLOOR = 200, 14, 0.02
+# Pairs whose focal length is kept; least deviation of one, and of all together: a lens that is
+# not as calibrated is not averaged out.
+FOCALS, FOCAL_FLOOR, FOCAL_COMMON = 200, 0.02, 0.01
+# As many pairs as the assumed deviation counts; least share of it, squared.
+ASSUMED, LEAST_BESIDE = 12, 0.25
 DOUBTED, DOUBT_SIGMAS = 6, 2.0  # pairs and deviations from which a focal length is in doubt
 WRONG, WRONG_SIGMAS = 0.04, 3.0  # a focal length farther off than these is wrong
 MOST_WRONG = 0.2  # and beyond this it is not believed
+KNOWN = 0.03  # largest deviation of a focal length that others are corrected by
+FOLLOWS = 0.003  # least change of a correction
 WAITING = 24  # pairs that wait for turns about other axes, at most
-OTHER_AXES = 0.05  # of the squared turns that must be about other axes than the main one
+# Of the squared turns that must be about other axes than the main one: wheels on bumps pitch by 1.5
+# degrees where they turn by 10.
+OTHER_AXES = 0.03
+# Of the squared ways that must be along the axis of turns: no wheels climb out of the plane that
+# they turn in by 10 degrees.
+OUT_OF_PLANE = math.sin(math.radians(10)) ** 2
 
 Views = tuple[np.ndarray, np.ndarray, np.ndarray]  # rays there, here, and certainty of the points
 
@@ -105,30 +115,41 @@ class FocalFilter:
     """The focal length by many pairs of views, as a multiple of the calibrated one.
 
     Turns by odometry say how far the picture should move, pixels say how far it does. A wheeled
-    robot turns about one axis only, and its odometry may be as wrong as its calibration: there this
-    says nothing. `factor`: to correct by; 1 unless the calibration is clearly wrong. `doubt`: why
-    nothing should be measured until that is known, '' mostly.
+    robot turns about one axis only and never moves along it, and its odometry may be as wrong as
+    its calibration: there this says nothing. `factor`: to correct by; 1 unless the calibration is
+    clearly wrong. `doubt`: why nothing should be measured until that is known, '' mostly.
     """
 
     def __init__(self) -> None:
         self.factor, self.doubt = 1.0, ''
         self.estimate = self.sigma = math.nan
         self._seen: collections.deque[tuple[float, float]] = collections.deque(maxlen=FOCALS)
-        self._turns, self._axes = np.zeros((3, 3)), False
+        self._turns, self._ways, self._most = np.zeros((3, 3)), np.zeros((3, 3)), 0.0
+        self._axes = False
         # Nothing is worked out before it can say something.
-        self._waiting: collections.deque[
-            tuple[float, np.ndarray, ViewPair, Views, np.ndarray, float]
-        ] = collections.deque(maxlen=WAITING)
+        self._waiting: collections.deque[_Waiting] = collections.deque(maxlen=WAITING)
 
     def add(self, pair: ViewPair, views: Views, motion: np.ndarray, focal_px: float) -> None:
         """Take one pair, with its views and motion as of `focal_change`, to be worked out later."""
-        turn = cv2.Rodrigues(pair.rotation)[0].ravel()
+        turn = cv2.Rodrigues(motion[:3, :3])[0].ravel()  # by odometry: of wheels about one axis
+        way = cv2.Rodrigues(-0.5 * turn)[0] @ motion[:3, 3]  # halfway
         self._turns += np.outer(turn, turn)
-        self._waiting.append((math.log(self.factor), turn, pair, views, motion, focal_px))
-        axes = np.linalg.eigvalsh(self._turns)
-        self._axes = bool(axes[1] > OTHER_AXES * axes[2])
+        self._ways += np.outer(way, way)
+        self._most = max(self._most, float(np.linalg.norm(turn)))
+        known, sigma_rad = math.log(self.factor), pair.turn_sigma_rad
+        self._waiting.append(_Waiting(known, views, motion, sigma_rad, focal_px))
+        self._axes = self._in_a_hand()
         if not self._axes:
             self.doubt = ''
+
+    def _in_a_hand(self) -> bool:
+        """Whether a camera moves as no wheels do: turns about other axes, moves along its own."""
+        sizes, axes = np.linalg.eigh(self._turns)
+        if sizes[1] > OTHER_AXES * sizes[2]:
+            return True
+        main = axes[:, 2]
+        aside = float(main @ self._ways @ main)
+        return self._most > AXIS_RAD and aside > OUT_OF_PLANE * float(np.trace(self._ways))
 
     def learn(self) -> bool:
         """Work out one pair, if that can say something; return whether `factor` has changed.
@@ -137,26 +158,19 @@ class FocalFilter:
         """
         if not (self._waiting and self._axes):
             return False
-        self._learn(*self._waiting.popleft())
+        each = self._waiting.popleft()
+        change, variance = focal_change(
+            *each.views, each.motion, each.turn_sigma_rad, each.focal_px
+        )
+        if not math.isfinite(variance):
+            return False
+        change = each.known + max(-0.3, min(0.3, change))
+        self._seen.append((change, 1 / (variance + FOCAL_FLOOR**2)))
         if len(self._seen) < DOUBTED:
             return False
         before = self.factor
-        self.doubt = ''
         self._judge(self._estimate())
-        return abs(self.factor / before - 1) > 0.01
-
-    def _learn(
-        self, known: float, turn: np.ndarray, pair: ViewPair, views: Views, motion: np.ndarray,
-        focal_px: float,
-    ) -> None:  # fmt: skip
-        """Add what one pair says. known: the logarithm of the factor that it was seen with."""
-        change, information = focal_change(*views, motion, focal_px)
-        if not information > 0:
-            return
-        change = known + max(-0.3, min(0.3, change))
-        # A turn that is wrong by some angle looks like a focal length wrong by that share of it.
-        by_turn = pair.turn_sigma_rad / max(float(np.linalg.norm(turn)), 1e-6)
-        self._seen.append((change, 1 / (1 / information + FOCAL_FLOOR**2 + by_turn**2)))
+        return self.factor != before
 
     def _estimate(self) -> float:
         """Set the estimate by all pairs; return its logarithm."""
@@ -164,18 +178,27 @@ class FocalFilter:
         middle = _weighted_median(value, weight)
         votes = weight * tukey_votes((value - middle) * np.sqrt(weight), BIWEIGHT)
         middle = float(votes @ value / max(votes.sum(), 1e-12))
+        # How much turns are wrong is assumed at first; how much pairs differ says it better.
         beside = float(votes @ (weight * (value - middle) ** 2) / max(votes.sum(), 1e-12))
-        # Neighbouring pairs err alike: half as many count.
-        self.sigma = math.sqrt(2 * max(beside, 1.0) / max(float(votes.sum()), 1e-12))
+        beside = (ASSUMED + len(value) * beside) / (ASSUMED + len(value))
+        # Each pose is that of some pairs: half as many are independent.
+        variance = 2 * max(beside, LEAST_BESIDE) / max(float(votes.sum()), 1e-12)
+        self.sigma = math.hypot(math.sqrt(variance), FOCAL_COMMON)
         self.estimate = math.exp(middle)
         return middle
 
     def _judge(self, middle: float) -> None:
-        """Correct, or doubt, the calibration by the logarithm of the focal length found."""
-        off = abs(middle)
-        wrong = max(WRONG, WRONG_SIGMAS * self.sigma) < off < MOST_WRONG
-        if wrong and len(self._seen) >= MIN_FOCALS:
-            self.factor = self.estimate
+        """Correct, or doubt, the calibration by the logarithm of the focal length found.
+
+        A correction follows what is found from then on. What contradicts the calibration is a doubt
+        until it is certain enough to correct it.
+        """
+        off, self.doubt = abs(middle), ''
+        corrected = self.factor != 1.0
+        wrong = corrected or off > max(WRONG, WRONG_SIGMAS * self.sigma)
+        if wrong and off < MOST_WRONG and self.sigma < KNOWN:
+            if abs(middle - math.log(self.factor)) > FOLLOWS:
+                self.factor = self.estimate
             return
         beside = abs(middle - math.log(self.factor))
         if beside > max(WRONG, DOUBT_SIGMAS * self.sigma):
@@ -183,3 +206,14 @@ class FocalFilter:
                 f'the pictures turn as with {self.estimate:.2f} +- {self.sigma:.2f} times the '
                 'calibrated focal length: calibrate the camera, or check the turns by odometry'
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Waiting:
+    """A pair to be worked out; known: the logarithm of the factor that it was seen with."""
+
+    known: float
+    views: Views
+    motion: np.ndarray
+    turn_sigma_rad: float
+    focal_px: float

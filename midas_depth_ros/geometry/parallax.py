@@ -41,6 +41,7 @@ PAIRS = 2  # earlier views that are compared with each picture
 STANDS_S, STANDS_M = 1.0, 0.01  # moved less than this in this time: the robot stands
 TURNS_RAD = math.radians(3.0)
 FOCAL_TURN_RAD = math.radians(1.0)  # least turn that says something of the focal length
+CARRIED_FOCAL = 0.01  # a change of the focal length that carried metres do not survive
 JUMP_M_S, JUMP_M = 45.0, 0.3  # a pose that moves faster, and farther, has jumped
 PAUSE_S = 3.0  # between pictures: no corner is followed over it
 # Odometry and pictures contradict each other beyond these.
@@ -94,7 +95,7 @@ class ParallaxScale:
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
         self._heading = HeadingFilter()
-        self._focal = FocalFilter()
+        self._focal, self._carried_focal = FocalFilter(), 1.0
         self._camera: CameraModel | None = None
         self._doubted_s = self._slipped_s = -math.inf
         self._values: dict[str, str] = {}
@@ -173,7 +174,7 @@ class ParallaxScale:
             return Refusal('the pose by odometry is not a rigid transform of finite numbers')
         if camera != self._camera:
             self._camera, self._rays = camera, ReducedCamera(camera)
-            self._focal = FocalFilter()
+            self._focal, self._carried_focal = FocalFilter(), 1.0
             self._restart()
         restart = self._gap(stamp_s, place)
         if restart:
@@ -266,8 +267,7 @@ class ParallaxScale:
             for index, each in zip(chosen, pairs, strict=True):
                 self._learn_focal(index, each, here, rays)
         if self._focal.learn():
-            self._rays.correct(self._focal.factor)
-            self._carried.reset()
+            self._correct_focal()
         if self._focal.doubt:
             return Refusal(self._focal.doubt)
         way = float(np.linalg.norm(pairs[0][1].way))
@@ -392,6 +392,12 @@ class ParallaxScale:
             return
         views = there, rays[common], self._tracks.certainty[common]
         self._focal.add(corrected, views, motion, self._rays.focal_px)
+
+    def _correct_focal(self) -> None:
+        self._rays.correct(self._focal.factor)
+        if abs(self._focal.factor / self._carried_focal - 1) > CARRIED_FOCAL:
+            self._carried.reset()
+            self._carried_focal = self._focal.factor
 
     def _fitted(
         self, inverse: np.ndarray, sigma: np.ndarray, d: np.ndarray, way: float, slip: float,

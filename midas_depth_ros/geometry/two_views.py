@@ -191,10 +191,15 @@ def _skew(vector: np.ndarray) -> np.ndarray:
 
 
 def focal_change(
-    there: np.ndarray, here: np.ndarray, certainty: np.ndarray, motion: np.ndarray, focal_px: float
-) -> tuple[float, float]:
+    there: np.ndarray, here: np.ndarray, certainty: np.ndarray, motion: np.ndarray,
+    turn_sigma_rad: float, focal_px: float,
+) -> tuple[float, float]:  # fmt: skip
     """Return the change of the logarithm of the focal length that fits the pictures best, and the
-    inverse variance of this. The turn is that of `motion`, its direction is free.
+    variance of this, inf where they say nothing.
+
+    The turn is that of `motion`, its direction is free. Turn and focal length could be fitted
+    together, but a lens that is not quite as calibrated would tell them apart wrongly. What a wrong
+    turn does is in the variance: the more, the less it is turned, and the longer the way is.
     """
     rotation, way = motion[:3, :3], motion[:3, 3]
     length = float(np.linalg.norm(way))
@@ -215,17 +220,20 @@ def focal_change(
         off = lines.off
         most = max(MOST_PX, FIRST_PX * 0.35**iteration)
         deviation = min(max(robust_deviation(np.abs(off)), LEAST_PX), most)
-        weighted = slope * (tukey_votes(off, BIWEIGHT * deviation) / deviation**2)
+        weighted = slope * (tukey_votes(off, BIWEIGHT * deviation) / (ALIKE * deviation**2))
         information = weighted @ slope.T
         step = np.linalg.solve(information + prior, -weighted @ off - prior @ change)
         change = np.clip(change + step, -0.4, 0.4)
-        direction = first + change[:2] @ across
+        direction_before, direction = direction, first + change[:2] @ across
         direction = direction / np.linalg.norm(direction)
     covariance = np.linalg.inv(information + prior)
     certain = 1 / covariance[2, 2] - FOCAL_SIGMA**-2.0  # what the pictures add to the prior
     if not certain > 0:
-        return 0.0, 0.0
-    return float(change[2]) * (1 + FOCAL_SIGMA**-2.0 / certain), certain
+        return 0.0, math.inf
+    more = 1 + FOCAL_SIGMA**-2.0 / certain  # by which the prior has made the change smaller
+    by_turn = _by_motion(views, lines, direction_before, across)[:3]
+    of_turn = more * turn_sigma_rad * (covariance[2] @ (weighted @ by_turn.T))
+    return float(change[2]) * more, 1 / certain + float(of_turn @ of_turn)
 
 
 def _narrowed(

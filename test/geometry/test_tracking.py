@@ -15,7 +15,12 @@ from midas_depth_ros.geometry.tracking import (
     PointTracks,
     at_points,
 )
-from midas_depth_ros.geometry.two_views import common_share, corrected_motion, inverse_depths
+from midas_depth_ros.geometry.two_views import (
+    common_share,
+    corrected_motion,
+    focal_change,
+    inverse_depths,
+)
 
 
 def textured(seed: int = 0) -> np.ndarray:
@@ -130,3 +135,23 @@ def test_what_all_depths_are_off_by_together_is_that_of_many_motions():
         shares.append(weight @ change / (weight @ np.abs(inverse)))
     expected = float(np.std(shares))
     assert common_share(there, here, certainty, pair, FOCAL_PX) == pytest.approx(expected, rel=0.2)
+
+
+@pytest.mark.parametrize('turn_rad', [0.03, 0.1, 0.4])
+@pytest.mark.parametrize('factor', [0.9, 1.1])
+def test_a_focal_length_is_as_certain_as_its_variance_says(turn_rad, factor):
+    """By odometry whose turns are wrong: a small turn says little."""
+    turn, way, sigma_rad = np.array([0.6, 0.8, 0.0]) * turn_rad, np.array([0.1, 0.05, 0.1]), 0.006
+    there, here, certainty, _ = seen(turn, way, 0.1)
+    for rays in (there, here):
+        rays[:, :2] *= factor  # calibrated shorter or longer than it is
+    off, claimed = [], 0.0
+    for wrong in np.random.default_rng(4).normal(0, sigma_rad, (20, 3)):
+        told = motion_of(turn + wrong, way)
+        change, variance = focal_change(there, here, certainty, told, sigma_rad, FOCAL_PX)
+        off.append(change - math.log(factor))
+        claimed += math.sqrt(variance) / 20
+    spread = float(np.sqrt(np.mean(np.square(off))))
+    assert claimed > 0.3 * sigma_rad / turn_rad
+    if turn_rad > 0.05:  # less is far from a straight line
+        assert 0.4 * claimed < spread < 1.6 * claimed
