@@ -18,7 +18,7 @@ from midas_depth_ros.geometry.fitting import BIWEIGHT, median, robust_deviation,
 
 PICTURES, KEPT_S = 20, 2.0  # that are kept
 MOST_POINTS, FEWEST_POINTS = 80, 12
-SHARE_OF_WAY = 0.25  # of the whole way, that is compared with it
+SHARE_OF_WAY = 0.3  # of the whole way, that is compared with it
 LEAST_FLOW_PX = 0.7  # median motion, by odometry or by the pictures, that can be compared
 TURN_SIGMA_RAD = math.radians(0.3)  # of odometry between two pictures
 LEAST_PX, ROUNDS = 0.3, 4  # deviation of a point that is followed; of the robust fit

@@ -22,9 +22,7 @@ PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
 POINTS = 240  # followed at most
 STEPS = 9  # kept at most
-# Odometry says about where a point is. With more levels than it takes to mend this, a point that is
-# not seen any more finds another like it.
-WINDOW_PX, LEVELS, MARGIN_PX = 11, 2, 6
+WINDOW_PX, LEVELS, MARGIN_PX = 11, 3, 6
 BLOCK_PX = 5  # around a point, whose texture counts
 THERE_AND_BACK_PX = 0.4  # largest difference of a point from where it came, tracked backward
 # Texture, by the eigenvalues that cv2.cornerEigenValsAndVecs gives: a grey level per pixel is 6e-5.
