@@ -222,6 +222,8 @@ class FloorMotion:
         back, again = _flow(grey, self._grey, now, before)
         good = (there[:, 0] > 0) & (again[:, 0] > 0)
         good &= np.linalg.norm((back - before)[:, 0], axis=1) < THERE_AND_BACK_PX
+        if good.sum() < LEAST_NEAR:
+            return None
         before, now = before[good, 0].astype(float), now[good, 0].astype(float)
         on_floor = self._floor(camera, mount, grey.shape)
         ends, shifted = on_floor.at(now), on_floor.at(now + (0.0, 1.0))

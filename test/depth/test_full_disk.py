@@ -20,7 +20,7 @@ from disks import PAGE, fill, read_only, small_disk
 from weights_server import CONTENT, HALF, Answer, offered, own_home, serving
 
 from midas_depth_ros.cli.main import main
-from midas_depth_ros.depth import conversion_cache, load_estimator, models, weights
+from midas_depth_ros.depth import conversion_cache, load_estimator, models, transfer
 from midas_depth_ros.depth.download_limit import DownloadOptions
 from midas_depth_ros.depth.errors import DownloadFailed
 from midas_depth_ros.depth.model_check import sample_pictures
@@ -231,7 +231,7 @@ def test_a_disk_that_fills_up_during_a_download_is_told_and_it_goes_on_later(
             server.release()
 
         with monkeypatch.context() as patch:
-            patch.setattr(weights, '_check_room', fill_and_go_on)
+            patch.setattr(transfer, '_check_room', fill_and_go_on)
             with pytest.raises(DownloadFailed, match=f'into {cache}: No space left on device'):
                 fetch_weights(server.spec(), options=IMPATIENT)
         assert not (cache / 'weights.pt').exists()

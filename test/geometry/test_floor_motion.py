@@ -92,3 +92,17 @@ def test_pictures_that_are_far_apart_or_go_back_in_time_are_not_compared():
         for number, x in enumerate(places):
             grey = picture(scene, x, 0.2)
             assert motion.update(100.0 + step_s * number, grey, CAMERA, MOUNT) == ''
+
+
+def test_a_picture_in_which_nothing_is_found_again_says_nothing_and_harms_nothing():
+    """As where a recording changes to another place, or a hand covers the lens."""
+    rng = np.random.default_rng(3)
+    motion = FloorMotion()
+    scene = Scene(FLOOR, ROOM)
+    for number in range(12):
+        grey = picture(scene, -1.0 + STEP_M * number)
+        if number % 3 == 1:
+            grey = rng.integers(0, 256, grey.shape, np.uint8)
+        if number % 3 == 2:
+            grey = np.full_like(grey, 20 * number)
+        assert motion.update(1.0 + 0.2 * number, grey, CAMERA, MOUNT) == ''

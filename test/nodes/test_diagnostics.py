@@ -246,6 +246,7 @@ def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
         metric=MetricDepth(),
         refused='no floor in view',
         view_begins_m=float('nan'),
+        wanted=lambda topic: False,
         scale=types.SimpleNamespace(values=dict),
     )
     assert scale_values(output)['scale'] == 'none: no floor in view'
