@@ -12,7 +12,13 @@ import math
 import numpy as np
 
 from midas_depth_ros.geometry.curve import Curve, monotone_curve
-from midas_depth_ros.geometry.fitting import median, quantile, robust_deviation, tukey_votes
+from midas_depth_ros.geometry.fitting import (
+    median,
+    quantile,
+    quantile_of,
+    robust_deviation,
+    tukey_votes,
+)
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.options.metric import ScaleOptions
 
@@ -222,7 +228,7 @@ def _judged(
     outside = np.maximum(np.maximum(low - picture, picture - high), 0) / max(high - low, 1e-12)
     bent = BEND * _network(anchors, scale, shift, network, level) * outside * inverse
     spread_there = np.sqrt(of_middle + (picture - centre) ** 2 * of_scale + bent**2)
-    sigma = float(np.quantile(spread_there / inverse, SIGMA_AT))
+    sigma = quantile_of(spread_there / inverse, SIGMA_AT)
     # What is uncertain beyond the anchors is so as by another slope.
     most = slice(len(picture) // 20, len(picture) - len(picture) // 20)
     of_scale += _slope_beyond(bent[most], picture[most] - centre, high - low)

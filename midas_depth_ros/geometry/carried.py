@@ -14,7 +14,14 @@ from typing import Protocol
 import numpy as np
 
 from midas_depth_ros.geometry.anchors import MAX_SIGMA, SIGMA_AT, Unsure, too_uncertain
-from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes, weighted_line
+from midas_depth_ros.geometry.fitting import (
+    BIWEIGHT,
+    median,
+    quantile_of,
+    robust_deviation,
+    tukey_votes,
+    weighted_line,
+)
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.geometry.tracking import at_points
 
@@ -140,7 +147,7 @@ class CarriedScale:
         line = _line(value, inverse)
         if line is None:
             return None
-        moved = float(np.linalg.norm(pose[:3, 3] - past.pose[:3, 3]) * np.median(inverse))
+        moved = float(np.linalg.norm(pose[:3, 3] - past.pose[:3, 3]) * median(inverse))
         old = _transferred(past.scale, (line[0], line[1]), probes)
         if old is None:
             return None
@@ -157,7 +164,7 @@ def _at(d: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float, np.ndarray] | None:
     """A robust line of 1/Z on d, by shares of 1/Z, and its covariance (2, 2)."""
-    least = FAR_SHARE * float(np.median(inverse))
+    least = FAR_SHARE * median(inverse)
     votes, fitted = np.ones(len(value)), np.full(len(value), 1.0)
     for _ in range(REFITS):
         line = weighted_line(value, inverse, votes / fitted**2)
@@ -180,7 +187,9 @@ def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float, np.ndar
 def _probes(d: np.ndarray) -> np.ndarray:
     some = d[::5, ::5]
     some = some[np.isfinite(some)]
-    return np.quantile(some, PROBES) if some.size else np.zeros(2)  # the latter are refused
+    if not some.size:
+        return np.zeros(2)  # which are refused
+    return np.array([quantile_of(some, share) for share in PROBES])
 
 
 def _uncertain_by(scale: ScaleShift, d: np.ndarray) -> float:
@@ -191,9 +200,7 @@ def _uncertain_by(scale: ScaleShift, d: np.ndarray) -> float:
     inverse = np.maximum(inverse, FAR_SHARE * float(np.median(inverse)))
     of_scale, of_both, of_shift = scale.covariance
     variance = (of_scale * some + 2 * of_both) * some + of_shift
-    return float(
-        np.quantile(np.sqrt(np.maximum(variance, 0)) / np.maximum(inverse, 1e-6), SIGMA_AT)
-    )
+    return quantile_of(np.sqrt(np.maximum(variance, 0)) / np.maximum(inverse, 1e-6), SIGMA_AT)
 
 
 def _matrix(covariance: tuple[float, float, float]) -> np.ndarray:

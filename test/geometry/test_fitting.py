@@ -6,6 +6,7 @@ import pytest
 from midas_depth_ros.geometry.fitting import (
     median,
     quantile,
+    quantile_of,
     robust_deviation,
     tukey_votes,
     weighted_line,
@@ -30,6 +31,7 @@ def test_median_and_quantile_are_those_of_numpy(count):
     assert median(values) == np.median(values)
     for share in (0.0, 0.05, 0.5, 0.9, 1.0):
         assert quantile(np.sort(values), share) == pytest.approx(np.quantile(values, share))
+        assert quantile_of(values, share) == np.quantile(values, share)
 
 
 def test_outliers_do_not_move_the_deviation():
