@@ -8,6 +8,7 @@ Out: why the floor must not be believed.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from typing import Any
@@ -38,6 +39,9 @@ LEAST_LOWER = 6  # points that have to say so
 CERTAIN_OF_MANY, DEVIATIONS_OF_MANY, MEDIAN = 0.25, 4.0, 1.25
 BAND_M, BANDS_M = 0.3, (0.5, 0.65, 0.8, 0.95, 1.1)
 PLACES = 32
+# A lower floor that was found twice within so many metres, of so many places that are remembered,
+# is held as a contradiction of two sources is; one that was found once for this share of that.
+SAME_PLACE_M, SUSPECTS, SHORT = 0.3, 6, 0.35
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +156,10 @@ class FloorMotion:
         self._stamp_s = -math.inf
         self._points = np.zeros((0, 2), np.float32)
         self._place = np.eye(4)
-        self._places: list[np.ndarray] = []  # from where a lower floor was found
+        # From where a lower floor was found, and by which share of what is elsewhere it is held.
+        self._places: list[tuple[np.ndarray, float]] = []
+        # Where one seemed to be, (2,) m, in the last pairs in which one did.
+        self._suspects: collections.deque[np.ndarray] = collections.deque(maxlen=SUSPECTS)
 
     def update(
         self, stamp_s: float, grey: np.ndarray, camera: CameraModel, mount: CameraMount
@@ -174,7 +181,7 @@ class FloorMotion:
         elif abs(motion.turned_rad) < 0.02 and stamp_s - self._stamp_s < 0.5 * LONGEST_S:
             return self.found  # hardly any motion: wait for more
         self._place = here
-        if self._places and all(is_elsewhere(place, here) for place in self._places):
+        if self._places and all(is_elsewhere(at, here, share=by) for at, by in self._places):
             self._places, self.found = [], ''
         self._begin(stamp_s, grey, camera, mount)
         return self.found
@@ -183,15 +190,22 @@ class FloorMotion:
         lower, share = seen.lower(motion)
         if lower.sum() < LEAST_LOWER:
             return
+        middle = np.median(seen.now[lower], axis=0)
+        suspect = (here @ np.array([*middle, 0.0, 1.0]))[:2]
+        again = [np.linalg.norm(suspect - each) < SAME_PLACE_M for each in self._suspects]
+        self._suspects.append(suspect)
+        # Once may be chance, or something that moves: it is held for a short way.
+        share_held = 1.0 if any(again) else SHORT
         nearest = float(np.percentile(np.linalg.norm(seen.now[lower], axis=1), 20))
         ratio = float(np.median(share[lower]))
         self.found = (
             f'{int(lower.sum())} points from {nearest:.1f} m on move in the picture as something '
             f'{1 / ratio:.1f} times as far below the lens as the floor does: an edge or a step '
-            'down, held until the robot has turned 29 degrees or moved 2 m'
+            f'down, held until the robot has turned {29 * share_held:.0f} degrees or moved '
+            f'{2 * share_held:g} m'
         )
-        if all(is_elsewhere(place, here, share=0.2) for place in self._places):
-            self._places = [*self._places, here][-PLACES:]
+        if any(again) or all(is_elsewhere(at, here, share=0.2) for at, _ in self._places):
+            self._places = [*self._places, (here, share_held)][-PLACES:]
 
     def _begin(
         self, stamp_s: float, grey: np.ndarray, camera: CameraModel, mount: CameraMount
