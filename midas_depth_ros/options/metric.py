@@ -81,7 +81,7 @@ class ScaleOptions(Options):
         0.0, 'Shift for source fixed.', unit='1/m', minimum=-1e9, maximum=1e9
     )
     floor_motion: bool = live_parameter(
-        True,
+        False,
         'Source ground_plane without odometry: no metres where what lies ahead moves in the '
         'picture as something lower than the floor at the feet of the robot does: an edge or a '
         'step down, which a network takes for a floor that goes on.',

@@ -95,7 +95,7 @@ SCALES = ('floor', 'odometry', 'auto')  # where metres come from
 def scale_parameters(scale: str) -> dict[str, Any]:
     """Return the parameters of `depth_node` for one of `SCALES`; auto = floor and odometry."""
     if scale == 'floor':
-        return {}
+        return {'scale.floor_motion': True}
     return {'scale.source': scale, 'odometry.topic': 'odom'}
 
 
