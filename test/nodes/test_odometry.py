@@ -13,6 +13,7 @@ from drives import (
     MOUNT,
     PITCH_RAD,
     ExactEstimator,
+    Showing,
     Step,
     drive,
     odometry,
@@ -23,7 +24,7 @@ from driving import change, diagnostics, header, read, set_parameter, state, val
 from lifecycle_msgs.msg import State, Transition
 from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import CameraInfo, Image, LaserScan
+from sensor_msgs.msg import LaserScan
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.images import stamp_ns
@@ -45,23 +46,19 @@ OURS = {
     'process_every_frame': True,  # pictures come faster than their stamps say
     'scale.time_constant': 0.0,
 }
-NEAR_M = 4.0
 
 
-class Rig:
+class Rig(Showing):
     """A depth_node, what drives it, and what it says."""
 
     def __init__(self, ros, **parameters) -> None:
-        self.ros, self.exact = ros, ExactEstimator()
+        exact = ExactEstimator()
         parameters = {**OURS, **parameters}
-        self.node = ros.make_node(DepthNode, lambda settings: self.exact, parameters=parameters)
+        self.node = ros.make_node(DepthNode, lambda settings: exact, parameters=parameters)
         ros.spin_until(lambda: state(ros) == State.PRIMARY_STATE_ACTIVE, what='active')
-        self.images = ros.publisher(Image, 'camera/image_raw')
-        self.infos = ros.publisher(CameraInfo, 'camera/camera_info')
+        super().__init__(ros, exact)
         self.wheels = ros.publisher(Odometry, 'odom') if parameters['odometry.topic'] else None
-        self.depth = ros.collect(Image, 'camera/depth/image')
         ros.spin_until(lambda: self.images.get_subscription_count() > 0)
-        self.truth: dict[int, np.ndarray] = {}
 
     def go(
         self,
@@ -73,29 +70,12 @@ class Rig:
         """Show the pictures of these steps; returns the metres by true metres, by stamp."""
         before = len(self.depth)
         for step in steps:
-            seen = view(step.x_m, step.yaw_rad, pitch_rad)
-            head = header(step.stamp_s)
-            self.truth[stamp_ns(head)] = seen.depth_z
             if self.wheels is not None and not silent:
                 # As wheels do: more often than pictures, and up to beyond the picture.
                 self.wheels.publish(odometry(step.stamp_s, step.said_m, step.yaw_rad))
-            self.infos.publish(camera_info_message(CAMERA, head))
-            self.ros.spin_for(0.01)
-            calls = self.exact.calls
-            for _ in range(3):  # pictures are taken best effort
-                self.images.publish(image_message(self.exact.show(seen), head))
-                try:
-                    self.ros.spin_until(lambda now=calls: self.exact.calls > now, 2.0)
-                    break
-                except AssertionError:
-                    continue
+            self.show(step.stamp_s, view(step.x_m, step.yaw_rad, pitch_rad))
         self.ros.spin_for(settle_s)
-        return [self._ratio(message) for message in self.depth[before:]]
-
-    def _ratio(self, message: Image) -> float:
-        truth = self.truth[stamp_ns(message.header)]
-        near = truth < NEAR_M
-        return float(np.nanmedian(values(message)[near] / truth[near]))
+        return [self.ratio(message) for message in self.depth[before:]]
 
     def told(self, predicate) -> dict[str, str]:
         """The camera's diagnostics that fulfil the predicate."""

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 import pytest
-from drives import CAMERA, HEIGHT_M, MOUNT, PITCH_RAD, ExactEstimator, drive, odometry, view
+from drives import HEIGHT_M, MOUNT, PITCH_RAD, ExactEstimator, Showing, drive, odometry, view
 from driving import diagnostics, header, read, state, values
 from frames import SECOND, quaternion_of, turned
 from geometry_msgs.msg import TransformStamped
@@ -18,12 +18,10 @@ from lifecycle_msgs.msg import State
 from nav_msgs.msg import Odometry
 from raw_messages import raw_messages
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import CameraInfo, Image
 
 from midas_depth_ros.geometry import BodyPose, CameraMount, TransformFault, TransformTree
 from midas_depth_ros.images import stamp_ns
 from midas_depth_ros.nodes.depth.node import DepthNode
-from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 from midas_depth_ros.nodes.ros.transforms import TreeFeeder
 
 tf2_ros = pytest.importorskip('tf2_ros', reason='tf2_ros is not installed: it comes with ROS')
@@ -117,17 +115,15 @@ def test_the_tree_says_what_tf2_says(seed):
 # --- A depth_node with TF over DDS.
 
 
-class Robot:
+class Robot(Showing):
     """A depth_node and a robot that publishes TF, or nav_msgs/Odometry, and pictures."""
 
     def __init__(self, ros, by_tf: bool = True, **parameters) -> None:
-        self.ros, self.exact = ros, ExactEstimator()
+        exact = ExactEstimator()
         given = {**OURS, **(BY_TF if by_tf else {'odometry.topic': 'odom'}), **parameters}
-        self.node = ros.make_node(DepthNode, lambda settings: self.exact, parameters=given)
+        self.node = ros.make_node(DepthNode, lambda settings: exact, parameters=given)
         ros.spin_until(lambda: state(ros) == State.PRIMARY_STATE_ACTIVE, what='active')
-        self.images = ros.publisher(Image, 'camera/image_raw')
-        self.infos = ros.publisher(CameraInfo, 'camera/camera_info')
-        self.depth = ros.collect(Image, 'camera/depth/image')
+        super().__init__(ros, exact)
         self.wheels = None if by_tf else ros.publisher(Odometry, 'odom')
         self.tf = tf2_ros.TransformBroadcaster(ros.node)
         self.static = tf2_ros.StaticTransformBroadcaster(ros.node)
@@ -135,7 +131,6 @@ class Robot:
         if by_tf or parameters.get('mount_from_tf'):
             ros.spin_until(lambda: all(map(ros.node.count_subscribers, listening)), what='TF')
             ros.spin_for(0.3)
-        self.truth: dict[int, np.ndarray] = {}
 
     def close(self) -> None:
         """End the node, and what publishes to it."""
@@ -165,29 +160,13 @@ class Robot:
         """Show the pictures of these steps; returns the metres by true metres."""
         before = len(self.depth)
         for step in steps:
-            seen, head = view(step.x_m, step.yaw_rad), header(step.stamp_s)
-            self.truth[stamp_ns(head)] = seen.depth_z
             if self.wheels is not None:
                 self.wheels.publish(odometry(step.stamp_s, step.said_m, step.yaw_rad))
             else:
                 (tell or self.says)(step)
-            self.infos.publish(camera_info_message(CAMERA, head))
-            self.ros.spin_for(0.02)
-            calls = self.exact.calls
-            for _ in range(3):  # pictures are taken best effort
-                self.images.publish(image_message(self.exact.show(seen), head))
-                try:
-                    self.ros.spin_until(lambda now=calls: self.exact.calls > now, 2.0)
-                    break
-                except AssertionError:
-                    continue
+            self.show(step.stamp_s, view(step.x_m, step.yaw_rad), info_s=0.02)
         self.ros.spin_for(0.3)
-        return [self._ratio(message) for message in self.depth[before:]]
-
-    def _ratio(self, message: Image) -> float:
-        truth = self.truth[stamp_ns(message.header)]
-        near = truth < 4.0
-        return float(np.nanmedian(values(message)[near] / truth[near]))
+        return [self.ratio(message) for message in self.depth[before:]]
 
     def told(self, words: str) -> str:
         """What diagnostics say of the odometry, once it has these words."""

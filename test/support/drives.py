@@ -5,19 +5,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
-from driving import header
+from driving import header, values
 from fakes import BrightnessEstimator
 from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CameraInfo, Image
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.images import stamp_ns
+from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 from midas_depth_ros.sim import Box, Material, Pose, Rendering, Room, Scene, render
 
 CAMERA = CameraModel.from_field_of_view(320, 240, 1.2)
 HEIGHT_M, PITCH_RAD = 0.3, 0.12
 MOUNT = {'camera_height': HEIGHT_M, 'camera_pitch': PITCH_RAD}
 RATE_HZ, SPEED_M_S = 10.0, 0.4
+NEAR_M = 4.0
 WALL = Material((0.6, 0.6, 0.55), 'bricks', (0.4, 0.9))
 FLOOR = Material((0.6, 0.58, 0.5), 'tiles', (0.5, 1.0))
 CARTON = Material((0.78, 0.58, 0.37), 'carton', (0.3, 0.8))
@@ -84,6 +89,38 @@ def drive(
         way = number * SPEED_M_S / RATE_HZ
         steps.append(Step(start_s + number / RATE_HZ, start_m + way, said_m + (1 + slip) * way))
     return steps
+
+
+class Showing:
+    """Shows pictures to a depth_node, and compares the metres that it publishes with the truth."""
+
+    def __init__(self, ros: Any, exact: ExactEstimator) -> None:
+        self.ros, self.exact = ros, exact
+        self.images = ros.publisher(Image, 'camera/image_raw')
+        self.infos = ros.publisher(CameraInfo, 'camera/camera_info')
+        self.depth = ros.collect(Image, 'camera/depth/image')
+        self.truth: dict[int, np.ndarray] = {}
+
+    def show(self, stamp_s: float, seen: Rendering, info_s: float = 0.01) -> None:
+        """Show a picture until the node has taken it; info_s: how long its calibration is ahead."""
+        head = header(stamp_s)
+        self.truth[stamp_ns(head)] = seen.depth_z
+        self.infos.publish(camera_info_message(CAMERA, head))
+        self.ros.spin_for(info_s)
+        calls = self.exact.calls
+        for _ in range(3):  # pictures are taken best effort
+            self.images.publish(image_message(self.exact.show(seen), head))
+            try:
+                self.ros.spin_until(lambda: self.exact.calls > calls, 2.0)
+                break
+            except AssertionError:
+                continue
+
+    def ratio(self, message: Image) -> float:
+        """By how much metres are too far, as a factor, in the median of what is near."""
+        truth = self.truth[stamp_ns(message.header)]
+        near = truth < NEAR_M
+        return float(np.nanmedian(values(message)[near] / truth[near]))
 
 
 def stand(after: Step, seconds: float) -> list[Step]:
