@@ -18,6 +18,7 @@ UNKNOWN_CM = 65535  # UINT16_MAX
 MOST_CM = UNKNOWN_CM - 2  # max_distance + 1 is "no obstacle", and must not be "unknown"
 CM = 100  # in a metre
 NO_HALF_BEAM = 1e-6  # of rounding, in beams
+FINEST_RAD, COARSEST_RAD = 1e-6, 1.0  # between beams: a few of them are no view
 
 
 class BadSectors(ValueError):
@@ -68,10 +69,18 @@ def obstacle_distance(
     """
     values = np.asarray(ranges, np.float64).ravel()
     low, high = _limits(range_min, range_max)
-    if not (math.isfinite(angle_min) and math.isfinite(angle_increment) and angle_increment != 0):
-        raise BadSectors(f'beams from {angle_min} rad on, {angle_increment} rad apart, are none')
+    if not values.size:
+        raise BadSectors('a scan without beams: its sensor is to blame')
+    if not (math.isfinite(angle_min) and FINEST_RAD <= abs(angle_increment) <= COARSEST_RAD):
+        raise BadSectors(
+            f'angle_min {angle_min} and angle_increment {angle_increment} of the scan are not '
+            f'valid: both must be finite, and beams {FINEST_RAD:g} to {COARSEST_RAD:g} rad apart'
+        )
     if abs(angle_increment) * values.size > math.tau + abs(angle_increment):
-        raise BadSectors(f'{values.size} beams of {angle_increment} rad are more than all around')
+        raise BadSectors(
+            f'{values.size} beams {angle_increment} rad apart are more than a full turn: check '
+            'angle_increment'
+        )
     near = np.where(values == -math.inf, range_min, values)
     hit = (near >= range_min) & (near <= range_max)
     clear = values == math.inf
@@ -96,11 +105,17 @@ def obstacle_distance(
 def _limits(range_min: float, range_max: float) -> tuple[int, int]:
     """The limits in whole centimetres, no wider than they are."""
     if not (0 <= range_min < range_max and math.isfinite(range_min)):
-        raise BadSectors(f'ranges from {range_min} to {range_max} m are none')
+        raise BadSectors(
+            f'range_min {range_min} and range_max {range_max} of the scan are not valid: '
+            'range_min must be at least 0, and below range_max'
+        )
     high = MOST_CM if range_max * CM > MOST_CM else math.floor(CM * range_max + 1e-6)
     low = math.ceil(CM * range_min - 1e-6)
     if not low < high:
-        raise BadSectors(f'ranges from {range_min} to {range_max} m are less than a centimetre')
+        raise BadSectors(
+            f'range_min {range_min} and range_max {range_max} of the scan are less than a '
+            'centimetre apart'
+        )
     return low, high
 
 
@@ -116,10 +131,14 @@ def _beams_of(
     # Where the sector begins, in beams from the scan's own edge on; turned until it is in view.
     while begin < -SECTOR_RAD:
         begin += math.tau
-    low = math.floor(begin / step + NO_HALF_BEAM)
-    high = math.ceil((begin + SECTOR_RAD) / step - NO_HALF_BEAM)
-    wanted = np.arange(low, high)
-    if around:
-        return np.unique(wanted % count), True
-    inside = wanted[(wanted >= 0) & (wanted < count)]
-    return inside, inside.size == wanted.size
+    # A full scan may begin and end within the sector, also with a beam more than a turn has.
+    spans = [
+        (
+            math.floor((begin + turn) / step + NO_HALF_BEAM),
+            math.ceil((begin + turn + SECTOR_RAD) / step - NO_HALF_BEAM),
+        )
+        for turn in (-math.tau, 0.0, math.tau)
+    ]
+    beams = [np.arange(max(low, 0), min(high, count)) for low, high in spans]
+    low, high = spans[1]
+    return np.unique(np.concatenate(beams)), around or (low >= 0 and high <= count)

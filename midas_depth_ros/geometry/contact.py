@@ -21,7 +21,9 @@ from midas_depth_ros.geometry.fitting import robust_deviation
 # rows and columns, and leave out this many rows beside the foot, where a network blurs.
 ROWS, COLUMNS, BESIDE = 5, 3, 1
 SEARCHES = 3
-MOST_OFF = 0.35  # share by which the floor before a foot may be off
+# Share by which the floor before a foot may be off: farther away, and nearer. The latter may be a
+# floor that rises a little, and moves what stands on it away from the robot.
+MOST_OFF, MOST_NEARER = 0.35, 0.1
 # A pixel above a foot belongs to the same front, up to this difference of ln(range).
 SAME_FRONT = 0.35
 # Pixels between an obstacle and its foot are its front, and not floor that is seen under it. Fewer
@@ -72,7 +74,7 @@ def range_factors(
     off = np.zeros(shape, np.float32)
     np.divide(inverse, ground, out=off, where=floor)
     np.subtract(off, 1, out=off, where=floor)
-    np.clip(off, -MOST_OFF, MOST_OFF, out=off)
+    np.clip(off, -MOST_OFF, MOST_NEARER, out=off)
     every = np.s_[::SAMPLED, ::SAMPLED]
     of_all = np.abs(off[every][floor[every]])
     deviation = robust_deviation(of_all) if of_all.size else 0.0
@@ -86,7 +88,9 @@ def range_factors(
     with np.errstate(divide='ignore', invalid='ignore'):
         seen = np.log(near.ravel()[pixels])
         from_front = np.abs(seen + feet.seen_log[column])
-        move = np.exp(weight[column] * (seen + feet.foot_log[column]))
+        # What sticks out towards the robot is not moved back to the foot, only as far as its front.
+        most = feet.foot_log[column] - feet.seen_log[column] + np.float32(deviation)
+        move = np.exp(weight[column] * np.minimum(seen + feet.foot_log[column], most))
     front = feet.found[column] & (from_front < SAME_FRONT)
     factors[front] = move[front]
     return factors

@@ -123,14 +123,13 @@ def find_obstacles(
     raised &= ~somewhere
     raised, drop = (without_specks(mask, options.min_pixels) for mask in (raised, drop))
     mask = raised | drop
-    _stand(points, height, inverse, ground, grid, mount, raised, floor)
+    _stand(points, inverse, ground, grid, mount, raised, floor)
     nearest = nearest_in_corridor(mask, points, options)
     return Obstacles(mask, drop, candidates & ~mask, floor, height, points, nearest)
 
 
 def _stand(
     points: np.ndarray,
-    height: np.ndarray,
     inverse: np.ndarray,
     ground: np.ndarray,
     grid: Grid,
@@ -138,15 +137,11 @@ def _stand(
     raised: np.ndarray,
     floor: np.ndarray,
 ) -> None:
-    """Move what stands on the floor to its foot, in place."""
+    """Move what stands on the floor to its foot, in place; as high as it is."""
     across, down, forward = mount.body_axes()[0].astype(np.float32)
     ahead = across * grid[0] + (down * grid[1] + forward)
     factors = range_factors(inverse, ground, ahead, raised, floor)
-    lens = np.array([0, 0, mount.height_m], np.float32)
-    pixels = np.flatnonzero(raised)
-    flat = points.reshape(-1, 3)
-    flat[pixels] = moved = (flat[pixels] - lens) * factors[:, None] + lens
-    height.ravel()[pixels] = moved[:, 2]
+    points.reshape(-1, 3)[np.flatnonzero(raised), :2] *= factors[:, None]
 
 
 def _smoothed(

@@ -130,18 +130,36 @@ def test_far_limits_leave_room_for_clear():
 @pytest.mark.parametrize(
     ('more', 'said'),
     [
-        ({'step': 0.0}, 'apart'),
-        ({'step': math.nan}, 'apart'),
-        ({'first_deg': math.inf}, 'beams from inf'),
-        ({'range_max': 0.05}, 'ranges from 0.1 to 0.05'),
-        ({'range_min': math.nan}, 'ranges from nan'),
-        ({'step': 1.0}, 'more than all around'),
+        ({'step': 0.0}, 'angle_increment 0.0'),
+        ({'step': math.nan}, 'angle_increment nan'),
+        ({'step': 1e9}, 'angle_increment 1000000000.0'),
+        ({'first_deg': math.inf}, 'angle_min inf'),
+        ({'range_max': 0.05}, 'range_min 0.1 and range_max 0.05'),
+        ({'range_min': math.nan}, 'range_min nan'),
+        ({'step': 1.0}, 'more than a full turn'),
     ],
 )
 def test_a_scan_that_cannot_be_is_refused_by_name(more, said):
     with pytest.raises(BadSectors) as raised:
         scan(np.full(121, np.inf), **more)
     assert said in str(raised.value)
+
+
+def test_a_scan_without_beams_is_refused():
+    with pytest.raises(BadSectors, match='without beams'):
+        scan([])
+
+
+@pytest.mark.parametrize('yaw', [0.0, 0.03, -2.0])
+@pytest.mark.parametrize('first_deg', [-180.0, 0.0, 77.3])
+@pytest.mark.parametrize('count', [357, 358, 359, 360, 361])
+def test_at_the_seam_of_a_full_scan_no_obstacle_is_lost(count, first_deg, yaw):
+    for beam in (0, 1, 2, count // 2, count - 3, count - 2, count - 1):
+        values = np.full(count, np.inf)
+        values[beam] = 2.0
+        found = scan(values, first_deg=first_deg, step=DEGREE, sensor_yaw=yaw)
+        angle = math.radians(first_deg) + beam * DEGREE + yaw
+        assert found.distances_cm[round(-angle / math.radians(5.0)) % BINS] == 200, beam
 
 
 def test_mavros_makes_the_same_message_of_the_ranges():

@@ -66,6 +66,25 @@ def test_what_hangs_is_not_taken_for_what_stands_farther_away():
         assert np.quantile(factors[mask], 0.95) < 1.05, seed
 
 
+@pytest.mark.parametrize('lip_m', [1.5, 0.75])
+def test_what_sticks_out_above_a_base_is_not_moved_back_to_its_foot(lip_m):
+    """A counter, a sofa, the back of a lorry: the robot would hit it before the base."""
+    base = Box(lip_m + 0.35, 0.0, 0.3, 0.8, 0.25)
+    top = Box(lip_m + 0.25, 0.0, 0.5, 0.8, 0.15, bottom_m=0.25)
+    exact = inverse_of(base, top)
+    off = [nearest(bent(exact, seed, 0.03)) / lip_m for seed in range(20)]
+    assert np.median(off) < 1.06
+    assert max(off) < 1.12
+
+
+def test_a_floor_that_rises_a_little_moves_nothing_far():
+    """Too low to be an obstacle, and no error of the network: nothing tells the two apart."""
+    solids = Box(1.5, 0.0, 2.0, 2.0, 0.045), Box(1.3, 0.0, 0.2, 0.5, 0.4)
+    seen = render(Scene(room=HALL, solids=solids), CAMERA, Pose(z_m=0.3, pitch_rad=0.15))
+    found = find_obstacles(seen.depth_z.astype(np.float32), GRID, CameraMount(0.3, 0.15))
+    assert found.nearest_range_m == pytest.approx(1.2, rel=0.06)
+
+
 def test_without_a_foot_in_view_nothing_moves():
     exact = inverse_of(Box(0.45, 0.0, 0.2, 1.5, 0.5))
     factors, mask = moved(bent(exact, 3))

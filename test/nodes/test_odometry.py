@@ -10,8 +10,12 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from drives import (
     CAMERA,
+    FLOOR,
+    HEIGHT_M,
     MOUNT,
     PITCH_RAD,
+    ROOM,
+    WALL,
     ExactEstimator,
     Showing,
     Step,
@@ -35,6 +39,7 @@ from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.sim import Box, Pose, Scene, render
 
 OURS = {
     'odometry.topic': 'odom',
@@ -148,6 +153,30 @@ def test_a_slip_is_never_metres_where_the_floor_is_in_view(rig, slip):
     again = drive(3.5, 0.0, last.stamp_s + 0.1, last.x_m, last.said_m)
     assert robot.go(again)
     robot.told(lambda v: v['scale'] == 'valid')
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'found'),
+    [
+        ({'odometry.topic': '', 'scale.floor_motion': True}, True),
+        ({'scale.source': 'ground_plane', 'scale.floor_motion': True}, True),
+        ({'scale.floor_motion': True}, True),  # of an odometry that says nothing
+        ({'odometry.topic': ''}, False),  # as by default
+    ],
+)
+def test_a_lower_floor_ahead_is_seen_by_how_it_moves_where_no_odometry_is_asked(
+    rig, parameters, found
+):
+    robot = rig(**{**MOUNT, **parameters})
+    platform = Box(-2.0, 0.0, 4.0, 4.0, 0.2, 0.0, material=WALL)
+    scene = Scene(FLOOR, ROOM, (platform,))
+    reasons = set()
+    for number in range(14):
+        pose = Pose(-1.5 + 0.08 * number, 0.3, 0.2 + HEIGHT_M, 0.0, PITCH_RAD)
+        robot.show(100.0 + 0.2 * number, render(scene, CAMERA, pose))
+        said = robot.told(lambda values: 'scale' in values)
+        reasons.add('an edge or a step down' in said['scale'])
+    assert (True in reasons) == found
 
 
 def test_a_contradiction_withdraws_the_last_scan(rig):

@@ -176,9 +176,10 @@ class FrameScale:
         if self.source == 'model':
             return self._by_model(view, mount)
         fit = self._by_all(view, mount) if self.source == 'auto' else self._fitted(view, mount)
-        if isinstance(fit, Refusal):
-            self._lower = self._floor_motion.found
-        else:
+        self._lower = self._floor_motion.found
+        if self._lower:  # whoever gives a scale: the network takes a lower floor for floor
+            return Refusal(self._lower), mount
+        if isinstance(fit, ScaleShift):
             fit = dataclasses.replace(fit, far_end=self._estimator.far_end)
             if BY_MOTION in fit.source and isinstance(mount, Refusal):
                 return fit, self._mount_in_view(view, fit, mount)
@@ -256,9 +257,11 @@ class FrameScale:
     def _lower_floor(self, view: FrameView, mount: CameraMount) -> str:
         """Why the floor does not go on as it seems to, by how it moves; '' where it may.
 
-        With odometry that is asked instead: it sees the same, and more.
+        Under auto with odometry that is asked instead: it sees the same, and more.
         """
-        if not view.settings.scale.floor_motion or view.pose is not None or view.camera is None:
+        known = view.pose is not None and not isinstance(view.pose, Refusal)
+        asked = self.source == 'auto' and known
+        if asked or not view.settings.scale.floor_motion or view.camera is None:
             self._floor_motion.reset()
             return ''
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)

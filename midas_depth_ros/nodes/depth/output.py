@@ -316,8 +316,8 @@ class MetricOutput(qos.PublisherTable):
             self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
 
     def withdraw(self, view: FrameView) -> None:
-        """Where the last scan has been refuted since, publish one that knows nothing in its place:
-        who drives by it must not drive on until it is too old.
+        """Where the last scan has been refuted since, publish one that knows nothing in its place,
+        and no way ahead: who drives by them must not drive on until they are too old.
         """
         if self._last_scan is None or not self.scale.refuted:
             return
@@ -331,6 +331,9 @@ class MetricOutput(qos.PublisherTable):
         for name, ranges in (('seen_free', nothing.seen_free), ('scan', nothing.ranges)):
             if self.wanted(name):
                 self.send(name, made(ranges, limits=limits, header=header))
+        if self.wanted('proximity'):  # else who drives by it alone hears of it by a time-out
+            angle = messages.corridor_angle(view.settings.obstacles.robot_width, limits[1])
+            self.send('proximity', messages.range_message(0.0, limits, angle, header))
 
     def _publish_points(self, view: FrameView, metric: MetricFrame, grid: Grid) -> None:
         colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape))
