@@ -116,7 +116,9 @@ def number(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f'{name}:={text} is refused: give a number')
+        raise ValueError(
+            f'{name}:={text} is refused: give a number, in metres (camera_pitch: in radians)'
+        )
     return value
 
 
@@ -153,11 +155,18 @@ def write_files(context: LaunchContext, robot: Robot, camera: str) -> dict[str, 
     blocks = nav2_blocks(
         read_blocks(CONFIG / 'nav2_example.yaml'), robot, camera, given(context, 'namespace')
     )
+    if math.isnan(robot.floor_from):
+        get_logger('midas_depth_ros').warning(
+            f'floor_from is not given: the costmap forgets nothing nearer than {robot.clears_from} '
+            'm; "floor in view from" in the diagnostics is the value to give'
+        )
     theirs = given(context, 'nav2_params_file') and existing_file(context, 'nav2_params_file')
     if theirs:
         out = Path(given(context, 'nav2_params_out')).expanduser().resolve()
         if out == Path(theirs).resolve():
-            raise ValueError(f'nav2_params_out:={out} would overwrite nav2_params_file')
+            raise ValueError(
+                f'nav2_params_out:={out} would overwrite nav2_params_file: name another'
+            )
         added = merged(read_blocks(Path(theirs)), blocks)
         write_blocks(out, added, f'{theirs} with the camera of midas_depth_ros.')
         get_logger('midas_depth_ros').info(

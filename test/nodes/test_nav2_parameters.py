@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -80,7 +82,18 @@ def test_zones_and_frames_are_those_of_the_robot(name):
     assert max(y for _, y in corners) > robot.robot_radius
     assert max(x for x, _ in corners) > robot.robot_radius + 0.5
     for source in ('scan', 'seen_free'):
-        assert costmap['scan_layer'][source]['raytrace_min_range'] == robot.floor_from > 0
+        assert costmap['scan_layer'][source]['raytrace_min_range'] == robot.clears_from > 0
+
+
+@pytest.mark.parametrize('height_m', [0.1, 0.3, 0.8])
+@pytest.mark.parametrize('pitch_rad', [0.0, 0.1, 0.35])
+def test_the_costmap_clears_no_floor_that_is_not_in_view(height_m, pitch_rad):
+    for vertical_rad in (0.7, 0.8, 1.2):
+        begins_m = height_m / math.tan(pitch_rad + 0.5 * vertical_rad)
+        robot = Robot(camera_height=height_m, camera_pitch=pitch_rad)
+        assert robot.clears_from >= begins_m - 0.005
+        assert dataclasses.replace(robot, floor_from=0.7).clears_from == 0.7
+    assert Robot().clears_from >= 1.0, 'nothing is known of the mount'
 
 
 @pytest.mark.parametrize('name', ROBOTS)

@@ -20,11 +20,16 @@ from midas_depth_ros.options.depth import DepthNodeSettings
 Block = dict[str, Any]
 MARGIN_M = 0.04  # around the robot, of the zone that keeps its distance
 SIDE_M = 0.12  # at either side of it, of the zone in which it slows down
+# Where the floor comes into view: half the vertical angle of a narrow lens, and where nothing is
+# known of the mount.
+HALF_NARROW_RAD, UNKNOWN_FROM_M = 0.35, 1.2
 INFLATION = 'nav2_costmap_2d::InflationLayer'
 LAYER, CLOUD = 'scan_layer', 'cloud_layer'  # of the template
 PREFIX = 'camera_'  # of what is added to a file that has zones, sources and layers already
 # Where this package's node is a lifecycle node's manager's only node, see the template.
 MANAGER = 'lifecycle_manager_depth'
+LAYOUT = "lay it out as nav2_bringup's nav2_params.yaml"
+FRESH = 'merge into the file that the robot came with'
 
 
 class InvalidNav2Parameters(ValueError):
@@ -37,7 +42,8 @@ class Robot:
 
     base_frame: on the floor, x ahead. camera_x, camera_y: of the lens in it, metres ahead and to
     the left; camera_height, camera_pitch: as of depth_node, NaN where nobody has measured them.
-    floor_from: metres ahead of the lens where the floor comes into view: nothing nearer is cleared.
+    floor_from: metres ahead of the lens where the floor comes into view: nothing nearer is cleared;
+    NaN = by height and pitch, see `clears_from`.
     stamped: '' leaves TwistStamped or Twist to Nav2's default.
     """
 
@@ -50,27 +56,46 @@ class Robot:
     camera_pitch: float = math.nan
     camera_x: float = 0.0
     camera_y: float = 0.0
-    floor_from: float = 0.3
+    floor_from: float = math.nan
     stamped: str = ''
 
     def __post_init__(self) -> None:
         for name, low, high in (('robot_radius', 0.02, 5.0), ('floor_from', 0.0, 5.0)):
             value = getattr(self, name)
-            if not low <= value <= high:
+            unknown = name == 'floor_from' and math.isnan(value)
+            if not (unknown or low <= value <= high):
                 raise InvalidNav2Parameters(f'{name} is {value}: it must be {low} to {high} m')
         for name in ('camera_x', 'camera_y'):
             if not abs(getattr(self, name)) <= 5.0:
-                raise InvalidNav2Parameters(f'{name} is {getattr(self, name)}: at most 5 m')
+                raise InvalidNav2Parameters(
+                    f'{name} is {getattr(self, name)}: it must be -5.0 to 5.0 m'
+                )
         for name in ('base_frame', 'odom_frame'):
             if not getattr(self, name):
                 raise InvalidNav2Parameters(f'{name} is empty: name a frame of your TF')
         if self.stamped not in ('', 'true', 'false'):
-            raise InvalidNav2Parameters(f'stamped is {self.stamped}: true, false or empty')
+            raise InvalidNav2Parameters(
+                f'stamped is {self.stamped}: it must be true, false or empty'
+            )
 
     @property
     def aside(self) -> bool:
         """Whether the lens is not above the origin of the base frame."""
         return bool(self.camera_x or self.camera_y)
+
+    @property
+    def clears_from(self) -> float:
+        """From where on the costmap is cleared, metres ahead of the lens: floor that is in view.
+
+        Where nobody has said it, as through a narrow lens of this height and pitch, since a low
+        thing that has left the picture must not be forgotten; far off where these are unknown.
+        """
+        if not math.isnan(self.floor_from):
+            return self.floor_from
+        if math.isnan(self.camera_height) or math.isnan(self.camera_pitch):
+            return UNKNOWN_FROM_M
+        down_rad = max(self.camera_pitch + HALF_NARROW_RAD, 0.1)
+        return round(min(self.camera_height / math.tan(min(down_rad, 1.5)), 5.0), 2)
 
 
 # Topics, frames and mounts as their makers publish them: the ROBOTIS package turtlebot3_description
@@ -96,7 +121,7 @@ ROBOTS = {
         camera_height=0.244,
         camera_pitch=0.0,
         camera_x=-0.06,
-        floor_from=0.5,
+        floor_from=0.65,
         stamped='true',
     ),
 }
@@ -139,7 +164,7 @@ def _fill_costmap(costmap: Block, robot: Robot, prefix: str) -> None:
         source = layer[name]
         source['topic'] = f'{prefix}/{source["topic"].rpartition("/")[2]}'
         if 'raytrace_min_range' in source:
-            source['raytrace_min_range'] = robot.floor_from
+            source['raytrace_min_range'] = robot.clears_from
 
 
 def merged(base: Block, blocks: Block) -> Block:
@@ -168,13 +193,15 @@ def _parameters(tree: Block, *names: str) -> Block | None:
     """The `ros__parameters` of a node in a parameter file; None where the node is not in it."""
     for depth, name in enumerate(names):
         if not isinstance(tree, dict):
-            raise InvalidNav2Parameters(f'{"/".join(names[:depth])} is {tree!r}: it has no block')
+            raise InvalidNav2Parameters(
+                f'{"/".join(names[:depth])} is {tree!r}: it has no parameters; {LAYOUT}'
+            )
         if name not in tree:
             return None
         tree = tree[name]
     found = tree.get('ros__parameters') if isinstance(tree, dict) else None
     if not isinstance(found, dict):
-        raise InvalidNav2Parameters(f'{"/".join(names)} has no ros__parameters')
+        raise InvalidNav2Parameters(f'{"/".join(names)} has no ros__parameters: {LAYOUT}')
     return found
 
 
@@ -182,13 +209,15 @@ def _add_to_monitor(theirs: Block, ours: Block) -> None:
     for key in ('polygons', 'observation_sources'):
         present = theirs.get(key) or []
         if not isinstance(present, list):
-            raise InvalidNav2Parameters(f'{key} of collision_monitor is {present!r}: not a list')
+            raise InvalidNav2Parameters(
+                f'{key} of collision_monitor is {present!r}: write it as a list, such as '
+                f"['{ours[key][0]}']"
+            )
         theirs[key] = present + [PREFIX + name for name in ours[key]]
         for name in ours[key]:
             if PREFIX + name in theirs:
                 raise InvalidNav2Parameters(
-                    f'collision_monitor already has {PREFIX + name}: merge into the file that the '
-                    'robot came with'
+                    f'collision_monitor already has {PREFIX + name}: {FRESH}'
                 )
             theirs[PREFIX + name] = copy.deepcopy(ours[name])
     for name in ours['polygons']:
@@ -202,8 +231,12 @@ def _add_to_costmap(theirs: Block, ours: Block) -> None:
     """Add our layer before the inflation, which is computed of the layers before it."""
     name = PREFIX + LAYER
     plugins = theirs.get('plugins') or []
-    if not isinstance(plugins, list) or name in plugins:
-        raise InvalidNav2Parameters(f'plugins of local_costmap is {plugins!r}: cannot add {name}')
+    if not isinstance(plugins, list):
+        raise InvalidNav2Parameters(
+            f"plugins of local_costmap is {plugins!r}: write a list, such as ['{name}']"
+        )
+    if name in plugins:
+        raise InvalidNav2Parameters(f'local_costmap already has {name}: {FRESH}')
     inflations = [
         index
         for index, each in enumerate(plugins)
@@ -221,7 +254,7 @@ def read_blocks(path: Path) -> Block:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidNav2Parameters(f'{path} is not YAML: {error}') from error
     if not isinstance(found, dict):
-        raise InvalidNav2Parameters(f'{path} has no parameters')
+        raise InvalidNav2Parameters(f'{path} has no parameters: {LAYOUT}')
     return found
 
 
