@@ -199,8 +199,8 @@ class FloorMotion:
         nearest = float(np.percentile(np.linalg.norm(seen.now[lower], axis=1), 20))
         ratio = float(np.median(share[lower]))
         self.found = (
-            f'{int(lower.sum())} points from {nearest:.1f} m on move in the picture as something '
-            f'{1 / ratio:.1f} times as far below the lens as the floor does: an edge or a step '
+            f'{int(lower.sum())} points from {nearest:.1f} m on move in the picture as if '
+            f'{1 / ratio:.1f} times as far below the lens as the floor: an edge or a step '
             f'down, held until the robot has turned {29 * share_held:.0f} degrees or moved '
             f'{2 * share_held:g} m'
         )

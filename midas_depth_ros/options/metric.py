@@ -82,9 +82,9 @@ class ScaleOptions(Options):
     )
     floor_motion: bool = live_parameter(
         False,
-        'Source ground_plane without odometry: no metres where what lies ahead moves in the '
-        'picture as something lower than the floor at the feet of the robot does: an edge or a '
-        'step down, which a network takes for a floor that goes on.',
+        'Floor in view, where no odometry is asked: no metres where what lies ahead moves in the '
+        "picture like something lower than the floor at the robot's feet: an edge or a step down, "
+        'which a network takes for floor. Silences some frames on flat floor, too.',
     )
     time_constant: float = live_parameter(
         0.3,
