@@ -13,10 +13,10 @@ WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 @pytest.fixture(params=['as installed', 'no outlines in Pillow', 'bitmap letters only'])
 def letters(request, monkeypatch):
     """The three ways to get letters."""
-    kept = ImageFont.load_default
+    bitmap = getattr(ImageFont, 'load_default_imagefont', ImageFont.load_default)
 
     def old_load_default():
-        return kept()
+        return bitmap()
 
     def no_file(*_):
         raise OSError('cannot open resource')
@@ -24,8 +24,6 @@ def letters(request, monkeypatch):
     if request.param != 'as installed':
         monkeypatch.setattr(ImageFont, 'load_default', old_load_default)
     if request.param == 'bitmap letters only':
-        bitmap = getattr(ImageFont, 'load_default_imagefont', kept)
-        monkeypatch.setattr(ImageFont, 'load_default', lambda: bitmap())
         monkeypatch.setattr(ImageFont, 'truetype', no_file)
     for cache in (text_module._mask, text_module._typeface):
         cache.cache_clear()
