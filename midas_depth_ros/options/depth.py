@@ -317,9 +317,9 @@ class DepthNodeSettings(Options):
     )
     body_frame: str = parameter(
         'base_link',
-        'frame_id of scan, proximity and nearest_point: on the floor below the lens, x in the '
-        'viewing direction, y left, z up. If your base_link is elsewhere, name another frame and '
-        'publish a static transform to it.',
+        'frame_id of scan, seen_free, proximity, nearest_point and obstacles: on the floor below '
+        'the lens, x in the viewing direction, y left, z up. If your base_link is elsewhere, name '
+        'another frame and publish a static transform to it.',
         check=check_required_frame_id,
     )
     picture_check: bool = live_parameter(

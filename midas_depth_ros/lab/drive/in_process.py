@@ -31,6 +31,7 @@ from midas_depth_ros.geometry import (
     ParallaxScale,
     Refusal,
     ScaleShift,
+    Scan,
     body_from_optical,
     camera_pose,
     fit_ground_plane,
@@ -261,8 +262,8 @@ class ScanMaker:
         """A scan that knows nothing, in place of the last one if that has been refuted."""
         if not self._sources.refuted or stamp_s - self._scan_s > self._settings.scale.expiry:
             return None
-        nothing = np.full(len(beams.angles), np.nan, np.float32)
-        return PlainScan(nothing, beams, np.zeros_like(nothing))
+        nothing = Scan.withdrawal(len(beams.angles))
+        return PlainScan(nothing.ranges, beams, nothing.seen_free)
 
     def _to_fuse(
         self, shape: tuple[int, ...], seen: Seen | None
