@@ -242,8 +242,18 @@ class DepthNodeSettings(Options):
     bit_depth: int = declared_as(SharedOptions, 'bit_depth')
     output_size: str = live_parameter(
         'input',
-        'Size of relative_inverse_depth and heatmap: that of the input picture or of the network.',
+        'Size of relative_inverse_depth, heatmap and depth: that of the input picture (at most '
+        'output_width) or of the network.',
         choices=('input', 'network'),
+    )
+    output_width: int = live_parameter(
+        1280,
+        'Images and cloud are at most so wide, in the shape of the picture, and depth/camera_info '
+        'describes that size; 0 = as wide as the picture. Of JPEGs at least twice as wide only so '
+        'much is decoded as is needed.',
+        unit='px',
+        minimum=0,
+        maximum=65_500,
     )
     jpeg_quality: int = live_parameter(
         80,

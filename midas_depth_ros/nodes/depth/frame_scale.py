@@ -123,6 +123,11 @@ class FrameScale:
         return next(iter(self._references.values())).subscribed
 
     @property
+    def by_markers(self) -> bool:
+        """Whether markers are looked for in the pictures."""
+        return self._marker is not None
+
+    @property
     def refuted(self) -> str:
         """Why the metres of this frame and those before must not be used; '' if they may."""
         return self.model.refuted or self.agreement.refuted or self._lower

@@ -13,6 +13,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
@@ -24,6 +27,7 @@ from midas_depth_ros.images import (
     decode_image,
     verdict_for,
 )
+from midas_depth_ros.images.reduction import sufficient_size
 from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibration
@@ -205,11 +209,7 @@ class Worker:
     def _infer_and_publish(self, frame: Frame, camera: Camera) -> None:
         began = time.monotonic()
         settings: DepthNodeSettings = self._node.settings
-        decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
-        camera.bit_depth.given = settings.bit_depth
-        if frame.restarted:
-            camera.bit_depth.reset()
-        rgb = decode(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
+        rgb = self._decoded(frame, camera, settings)
         self._report_bit_depth(camera)
         model = camera.calibration.model_for(rgb.shape[1], rgb.shape[0])
         rotate = camera.mounting.rotate
@@ -246,6 +246,27 @@ class Worker:
         camera.statistics.worked(time.monotonic() - began, size)
         if size not in self._sizes:
             self._report_size(camera.name, (rgb.shape[1], rgb.shape[0]), size, inference_s)
+
+    def _decoded(
+        self, frame: Frame, camera: Camera, settings: DepthNodeSettings
+    ) -> NDArray[np.uint8]:
+        """The picture of a frame, as the camera sends it: (H, W, 3) uint8 RGB.
+
+        A JPEG that is larger than outputs and network need is decoded smaller; markers are looked
+        for in whole pictures.
+        """
+        camera.bit_depth.given = settings.bit_depth
+        if frame.restarted:
+            camera.bit_depth.reset()
+        if hasattr(frame.message, 'encoding'):
+            return decode_image(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
+        answer = None if camera.metric.scale.by_markers else camera.statistics.network_size
+        least = sufficient_size(
+            answer and (answer[1], answer[0]),
+            settings.output_width,
+            aside=camera.mounting.rotate in (90, 270),
+        )
+        return decode_compressed(frame.message, settings.max_pixels, camera.bit_depth, least)
 
     def _report_size(
         self, camera: str, picture: tuple[int, int], size: tuple[int, int], inference_s: float
