@@ -20,6 +20,7 @@ from midas_depth_ros.geometry.fitting import (
     NoFloor,
     checked,
     reduced,
+    reduced_with_grid,
     robust_deviation,
     without_specks,
 )
@@ -142,6 +143,8 @@ def _pixel_grid(height: int, width: int) -> Grid:
     x = (np.arange(width, dtype=np.float32) - 0.5 * (width - 1)) * (2 / height)
     y = (np.arange(height, dtype=np.float32) - 0.5 * (height - 1)) * (2 / height)
     across, down = np.meshgrid(x, y)
+    across.setflags(write=False)
+    down.setflags(write=False)
     return across, down
 
 
@@ -159,7 +162,7 @@ def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
         (d, x, y), valid = reduced((d, x, y), valid, WORK_PIXELS)
         rows, columns = (np.linspace(0, shape[i] - 1, d.shape[i]).astype(int) for i in (0, 1))
         shown = shown[np.ix_(rows, columns)]
-    (coarse, cell_x, cell_y), known = reduced((d, x, y), valid, CELLS)
+    (coarse, cell_x, cell_y), known = reduced_with_grid(d, (x, y), valid, CELLS)
     far, near = np.percentile(coarse[known], (FAR_PERCENTILE, NEAR_PERCENTILE))
     if not near - far > FLATTEST * float(np.abs(coarse[known]).max()):
         raise NoFloor('relative inverse depth is the same everywhere')

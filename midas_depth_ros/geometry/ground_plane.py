@@ -23,7 +23,7 @@ from midas_depth_ros.geometry.fitting import (
     NoFloor,
     checked,
     deviation_within,
-    reduced,
+    reduced_with_grid,
     tukey_votes,
     weighted_line,
 )
@@ -357,7 +357,7 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount) -> GroundCells:
     valid = np.isfinite(d) & np.isfinite(grid[0])
     if valid.mean() < MIN_VALID:
         raise NoFloor(f'only {valid.mean():.0%} of the picture has a value')
-    (coarse, x, y), known = reduced((d, *grid), valid, CELLS)
+    (coarse, x, y), known = reduced_with_grid(d, grid, valid, CELLS)
     far, near = np.percentile(coarse[known], (2.0, 98.0))
     if not near - far > FLATTEST * float(np.abs(coarse[known]).max()):
         raise NoFloor('relative inverse depth is the same everywhere: dark, or nothing in view')
