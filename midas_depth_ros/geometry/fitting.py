@@ -164,14 +164,23 @@ def quantile(ascending: np.ndarray, share: float) -> float:
 
 def quantile_of(values: np.ndarray, share: float) -> float:
     """Return a quantile of (n,) numbers in any order, n > 0: np.quantile without its overhead."""
-    at = share * (values.size - 1)
-    below = int(at)
-    above, part = min(below + 1, values.size - 1), at - below
-    parted = np.partition(values, (below, above))
-    lower, upper = parted[below], parted[above]
-    if part < 0.5:
-        return float(lower + (upper - lower) * part)
-    return float(upper - (upper - lower) * (1 - part))
+    return quantiles_of(values, share)[0]
+
+
+def quantiles_of(values: np.ndarray, *shares: float) -> list[float]:
+    """Return several quantiles of (n,) numbers, as `quantile_of`."""
+    last = values.size - 1
+    places = [share * last for share in shares]
+    ends = [(int(at), min(int(at) + 1, last)) for at in places]
+    parted = np.partition(values, sorted({end for both in ends for end in both}))
+    found = []
+    for at, (below, above) in zip(places, ends, strict=True):
+        lower, upper, part = parted[below], parted[above], at - below
+        if part < 0.5:
+            found.append(float(lower + (upper - lower) * part))
+        else:
+            found.append(float(upper - (upper - lower) * (1 - part)))
+    return found
 
 
 def deviation_within(off: np.ndarray, reach: float, least: float, most: float) -> float:
