@@ -116,7 +116,8 @@ class Beams:
         hit = obstacles.mask.ravel()[self._pixels]
         dropped = obstacles.dropped.ravel()[self._pixels]
         floor = obstacles.floor.ravel()[self._pixels]
-        away = np.hypot(obstacles.points[..., 0], obstacles.points[..., 1]).ravel()[self._pixels]
+        x, y = obstacles.points[..., 0], obstacles.points[..., 1]
+        away = np.sqrt(x * x + y * y).ravel()[self._pixels]
         # Hidden floor and unknown pixels count where their ray would meet the floor; dropped pixels
         # where they were measured, or at their foot.
         hidden = np.where(floor, np.float32(np.inf), self._floor_away)

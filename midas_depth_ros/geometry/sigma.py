@@ -23,9 +23,9 @@ import dataclasses
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import Grid
+from midas_depth_ros.geometry.fitting import Grid, resized, resized_grid
 from midas_depth_ros.geometry.ground_plane import floor_of
-from midas_depth_ros.geometry.mount import CameraMount
+from midas_depth_ros.geometry.mount import CameraMount, rays_ahead
 from midas_depth_ros.geometry.scale import ScaleShift
 
 # The variance of 1/Z is the sum of these times `doubts`.
@@ -60,9 +60,7 @@ class FloorRays:
     @classmethod
     def of(cls, grid: Grid, mount: CameraMount) -> FloorRays:
         """Return those of a camera: `CameraModel.normalised_grid` and its mount."""
-        across, down, forward = mount.body_axes()[0].astype(np.float32)
-        ahead = across * grid[0] + (down * grid[1] + forward)
-        return cls(mount.ground_inverse_depth(grid), ahead)
+        return cls(mount.ground_inverse_depth(grid), rays_ahead(grid, mount))
 
 
 def inverse_depth_sigma(
@@ -104,11 +102,10 @@ def sigma_and_of_surfaces(
     height, width = d.shape
     step = FINEST if min(height, width) >= FINEST * LEAST_SIDE else 1
     size = width // step, height // step
-    small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (d, inverse)]
+    small = [resized(each, size) for each in (d, inverse)]
     rays = None
     if mount is not None and grid is not None:
-        x, y = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in grid)
-        rays = FloorRays.of((x, y), mount)
+        rays = FloorRays.of(resized_grid(grid, size), mount)
     found = doubts(small[0], small[1], scale, rays)
     of_surfaces = sum(WEIGHTS[name] * found[name] for name in WEIGHTS if name != 'edge')
     variances = of_surfaces + WEIGHTS['edge'] * found['edge'], of_surfaces

@@ -159,6 +159,8 @@ class GridCache:
         if self._key != (camera, shape):
             self._key = (camera, shape)
             self._grid = camera.normalised_grid(shape[1], shape[0])
+            for axis in self._grid:  # so that what follows from it can be kept, too
+                axis.setflags(write=False)
         return self._grid
 
 
