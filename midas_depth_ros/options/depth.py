@@ -346,6 +346,15 @@ class DepthNodeSettings(Options):
         minimum=0.0,
         maximum=3600.0,
     )
+    reuse_unchanged: float = live_parameter(
+        0.0,
+        "For a parked robot: how long the network's last answer is used again while the picture "
+        'differs from the one it was given by no more than the noise of the camera, and neither '
+        'odometry nor Imu says that the robot moves; 0 = never.',
+        unit='s',
+        minimum=0.0,
+        maximum=10.0,
+    )
     mounts: dict[str, MountOptions] = groups(MountOptions, 'cameras')
     image_timeout: float = live_parameter(
         2.0,

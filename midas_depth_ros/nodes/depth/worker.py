@@ -35,6 +35,7 @@ from midas_depth_ros.nodes.depth.frame_statistics import CameraStatistics
 from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.depth.odometry_input import CameraMotion, OdometryInput
 from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
+from midas_depth_ros.nodes.depth.reuse import LastAnswer
 from midas_depth_ros.nodes.depth.status import size_text
 from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -123,6 +124,7 @@ class Camera:
         self.grids = GridCache()
         self.freeze = FreezeDetector()
         self.bit_depth = BitDepth()
+        self.last_answer = LastAnswer()
 
     def wanted(self) -> bool:
         """Whether any output of this camera has a subscriber, or a calibration waits for it."""
@@ -215,9 +217,6 @@ class Worker:
         rotate = camera.mounting.rotate
         model = None if model is None else model.turned(rotate)
         rgb = turned(rgb, rotate)
-        started = time.monotonic()
-        answer = self._estimator.infer(rgb)
-        inference_s = time.monotonic() - started
         verdict = verdict_for(
             self._estimator,
             rgb,
@@ -227,6 +226,13 @@ class Worker:
             frozen_after_s=settings.frozen_after,
         )
         camera.statistics.judged(verdict.reason, verdict.partial_reason)
+        longest_s = settings.reuse_unchanged
+        last = camera.last_answer.for_picture(frame, rgb, verdict, camera, longest_s)
+        started = time.monotonic()
+        answer = self._estimator.infer(rgb) if last is None else last
+        inference_s = time.monotonic() - started
+        if last is None and longest_s > 0:
+            answer = camera.last_answer.keep(frame, answer)
         inverse_depth = verdict.masked(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
         # Asked after inference: odometry newer than the picture has come meanwhile.
@@ -234,14 +240,16 @@ class Worker:
         camera.publish(
             FrameView(
                 frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate,
-                pose,
+                pose, last is not None,
             )
         )  # fmt: skip
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
-            inference_s=inference_s,
+            inference_s=None if last is not None else inference_s,
         )
+        if last is not None:
+            return
         size = answer.shape[1], answer.shape[0]
         camera.statistics.worked(time.monotonic() - began, size)
         if size not in self._sizes:
