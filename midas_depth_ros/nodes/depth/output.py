@@ -70,7 +70,8 @@ class FrameView:
     picture, None if uncalibrated. grid: its `normalised_grid` at network size. pose:
     (4, 4) float64, from the optical frame of the turned picture into the fixed frame of the
     odometry, at the picture's stamp; or why it is unknown; None without
-    odometry.
+    odometry. error: (h, w) float32, what the network expects `answer` to be off by; None where it
+    does not say that.
     """
 
     frame: Frame
@@ -83,6 +84,7 @@ class FrameView:
     settings: DepthNodeSettings
     rotate: int = 0
     pose: np.ndarray | Refusal | None = None
+    error: NDArray[np.float32] | None = None
     _enlarged: dict[int, NDArray[np.float32]] = dataclasses.field(default_factory=dict, repr=False)
 
     def enlarged(
@@ -288,6 +290,7 @@ class MetricOutput(qos.PublisherTable):
             view.settings.metric,
             grey_of(view.rgb, view.inverse_depth.shape) if view.settings.fusion.enabled else None,
             view.pose if isinstance(view.pose, np.ndarray) else None,
+            view.error,
         )
         self.refused = self.metric.reason if metric is None else ''
         self.no_obstacles = mount.reason if isinstance(mount, Refusal) else ''

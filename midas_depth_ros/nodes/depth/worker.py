@@ -13,6 +13,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
@@ -216,7 +219,7 @@ class Worker:
         model = None if model is None else model.turned(rotate)
         rgb = turned(rgb, rotate)
         started = time.monotonic()
-        answer = self._estimator.infer(rgb)
+        answer, error = self._infer(rgb)
         inference_s = time.monotonic() - started
         verdict = verdict_for(
             self._estimator,
@@ -234,7 +237,7 @@ class Worker:
         camera.publish(
             FrameView(
                 frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate,
-                pose,
+                pose, error,
             )
         )  # fmt: skip
         camera.statistics.processed(
@@ -246,6 +249,11 @@ class Worker:
         camera.statistics.worked(time.monotonic() - began, size)
         if size not in self._sizes:
             self._report_size(camera.name, (rgb.shape[1], rgb.shape[0]), size, inference_s)
+
+    def _infer(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray | None]:
+        """Relative inverse depth, and what an estimator that says so expects it to be off by."""
+        infer = getattr(self._estimator, 'infer_with_error', None)
+        return infer(rgb) if infer else (self._estimator.infer(rgb), None)
 
     def _report_size(
         self, camera: str, picture: tuple[int, int], size: tuple[int, int], inference_s: float
