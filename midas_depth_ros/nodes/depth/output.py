@@ -71,7 +71,8 @@ class FrameView:
     picture, None if uncalibrated. grid: its `normalised_grid` at network size. pose:
     (4, 4) float64, from the optical frame of the turned picture into the fixed frame of the
     odometry, at the picture's stamp; or why it is unknown; None without
-    odometry. repeated: the answer is that of the frame before, which showed the same.
+    odometry. repeated: the answer is that of the frame before, which showed the same. error: (h, w)
+    float32, what the network expects `answer` to be off by; None where it does not say that.
     """
 
     frame: Frame
@@ -85,6 +86,7 @@ class FrameView:
     rotate: int = 0
     pose: np.ndarray | Refusal | None = None
     repeated: bool = False
+    error: NDArray[np.float32] | None = None
     _enlarged: dict[int, NDArray[np.float32]] = dataclasses.field(default_factory=dict, repr=False)
 
     def enlarged(
@@ -305,6 +307,7 @@ class MetricOutput(qos.PublisherTable):
             grey_of(view.rgb, view.inverse_depth.shape) if view.settings.fusion.enabled else None,
             view.pose if isinstance(view.pose, np.ndarray) else None,
             repeated=self.scale.repeats,
+            error=view.error,
         )
         self.refused = self.metric.reason if metric is None else ''
         self.no_obstacles = mount.reason if isinstance(mount, Refusal) else ''

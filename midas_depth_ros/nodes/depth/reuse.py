@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the network said, (h, w) float32, and of a picture of which stamp and time."""
+    """What the network said, (h, w) float32, and of a picture of which stamp and time.
+
+    error: what it expects depth to be off by; None where it does not say that.
+    """
 
     depth: NDArray[np.float32]
+    error: NDArray[np.float32] | None
     stamp_ns: int
     time_s: float
 
@@ -51,7 +55,7 @@ class LastAnswer:
         verdict: Verdict,
         camera: Camera,
         longest_s: float,
-    ) -> NDArray[np.float32] | None:
+    ) -> Answer | None:
         """Return the answer that a picture may share; None where the network has to be asked.
 
         rgb: (H, W, 3) uint8, every picture in turn. longest_s: as `reuse_unchanged`.
@@ -79,14 +83,17 @@ class LastAnswer:
             self.reason = 'a reference sensor is compared with every picture'
         else:
             self.reason = changed or self._moved(camera, answer.stamp_ns, frame.stamp_ns)
-        return None if self.reason else answer.depth
+        return None if self.reason else answer
 
-    def keep(self, frame: Frame, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Keep what the network said of the picture that was compared last, and return it.
+    def keep(
+        self, frame: Frame, depth: NDArray[np.float32], error: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """Keep what the network said of the picture that was compared last; returns the depth.
 
         It is one array for all pictures that share it, by which they are known.
         """
-        self._answer = Answer(depth.copy(), frame.stamp_ns, frame.time_s)
+        error = None if error is None else error.copy()
+        self._answer = Answer(depth.copy(), error, frame.stamp_ns, frame.time_s)
         self._picture.keep()
         return self._answer.depth
 

@@ -229,10 +229,10 @@ class Worker:
         longest_s = settings.reuse_unchanged
         last = camera.last_answer.for_picture(frame, rgb, verdict, camera, longest_s)
         started = time.monotonic()
-        answer = self._estimator.infer(rgb) if last is None else last
+        answer, error = self._infer(rgb) if last is None else (last.depth, last.error)
         inference_s = time.monotonic() - started
         if last is None and longest_s > 0:
-            answer = camera.last_answer.keep(frame, answer)
+            answer = camera.last_answer.keep(frame, answer, error)
         inverse_depth = verdict.masked(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
         # Asked after inference: odometry newer than the picture has come meanwhile.
@@ -240,7 +240,7 @@ class Worker:
         camera.publish(
             FrameView(
                 frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate,
-                pose, last is not None,
+                pose, last is not None, error,
             )
         )  # fmt: skip
         camera.statistics.processed(
@@ -275,6 +275,11 @@ class Worker:
             aside=camera.mounting.rotate in (90, 270),
         )
         return decode_compressed(frame.message, settings.max_pixels, camera.bit_depth, least)
+
+    def _infer(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray | None]:
+        """Relative inverse depth, and what an estimator that says so expects it to be off by."""
+        infer = getattr(self._estimator, 'infer_with_error', None)
+        return infer(rgb) if infer else (self._estimator.infer(rgb), None)
 
     def _report_size(
         self, camera: str, picture: tuple[int, int], size: tuple[int, int], inference_s: float
