@@ -39,6 +39,7 @@ from midas_depth_ros.geometry import (
     depth_of_inverse,
     depth_sigma,
     enlarged_sigma,
+    fit_in_metres,
     point_cloud,
     scan_limits,
     turned,
@@ -340,9 +341,11 @@ class MetricOutput(qos.PublisherTable):
     def _publish_points(self, view: FrameView, metric: MetricFrame, grid: Grid) -> None:
         colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape))
         points = turned_points(point_cloud(metric.depth_z, grid), -view.rotate % 360)
-        expiry_s = view.settings.scale.expiry
+        expiry_s, fit = view.settings.scale.expiry, None
+        if self.scale.floor is not None and not view.settings.fusion.enabled:
+            fit = fit_in_metres(self.scale.floor, metric.scale)
         height = self.floor.update(
-            view.stamp_s, metric.inverse, metric.depth_z, grid, metric.mount, expiry_s
+            view.stamp_s, metric.inverse, metric.depth_z, grid, metric.mount, expiry_s, fit
         )
         sigma, height = view.as_sent(metric.sigma), view.as_sent(height)
         message = messages.cloud_message(points, colours, sigma, view.header, height)
