@@ -25,6 +25,7 @@ from midas_depth_ros.sim.furnished.place import (
     Sky,
 )
 from midas_depth_ros.sim.furnished.textures import atlas
+from training import dataset
 from training.places import PLACES, WORLDS, sample
 from training.places.lens import Faults, spoilt
 from training.places.panes import Pane, PanedPlace, view_panes
@@ -160,6 +161,18 @@ def test_a_world_that_does_not_exist_is_refused():
         sample(0, world='second')
     with pytest.raises(SceneError, match='stairs'):
         sample(0, kind='stairs')  # not of the first world
+
+
+def test_a_dataset_is_of_one_world_and_names_the_kinds(tmp_path):
+    assert set(dataset.WORLDS) == set(WORLDS)
+    for world in dataset.WORLDS:
+        assert dataset.write_shard(tmp_path / world, 'test', 0, 6, world) == 6
+        shard = dataset.open_shard(dataset.shards(tmp_path / world, 'test')[0])
+        assert set(shard.kinds) <= set(WORLDS[world])
+        number = dataset.FIRST_SEED['test'] + 3
+        drawn = sample(number, dataset.WIDTH, dataset.HEIGHT, textures='eval', world=world)
+        np.testing.assert_array_equal(shard.rgb[3], drawn.rgb)
+        assert shard.kinds[3] == drawn.kind
 
 
 def test_closed_doors_are_often_dark_large_and_as_near_as_their_wall():
