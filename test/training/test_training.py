@@ -184,6 +184,13 @@ def test_the_ring_sees_what_the_other_figures_hardly_do(truth: tuple[np.ndarray,
     assert (half_way.ring_sign, half_way.ring_half) == (1, 1)
 
 
+def test_a_wall_seen_straight_on_has_no_order() -> None:
+    flat = np.full((HEIGHT, WIDTH), 0.5)
+    judged = score(flat, flat, np.full((HEIGHT, WIDTH), 2, np.uint8))
+    assert np.isnan(judged.ordinal)
+    assert (judged.abs_rel, judged.delta) == (0, 1)
+
+
 def test_a_mean_leaves_out_what_scenes_do_not_have() -> None:
     nan = float('nan')
     scores = [Score(0.1, 1, 1, nan, nan, nan), Score(0.3, 0, 1, 0.5, 1, nan)]
