@@ -18,6 +18,7 @@ from midas_depth_ros.sim.furnished.place import (
     FLOOR_ID,
     SKY_ID,
     Finish,
+    FinishMaker,
     Hall,
     Light,
     Part,
@@ -27,8 +28,9 @@ from midas_depth_ros.sim.furnished.place import (
 from midas_depth_ros.sim.furnished.textures import atlas
 from training import dataset
 from training.places import PLACES, WORLDS, sample
+from training.places.layout import keep_clear
 from training.places.lens import Faults, spoilt
-from training.places.panes import Pane, PanedPlace, view_panes
+from training.places.panes import Pane, PanedBuilder, PanedPlace, view_panes
 from training.places.worlds import NEW
 
 NEW_KINDS = pytest.mark.parametrize('kind', list(NEW))
@@ -251,6 +253,18 @@ def test_flat_angles_mirror_more():
         return (pane[0] - pane[1]) / pane.sum()
 
     assert redness(Pose(1.8, -1.8, 1.2, math.radians(80))) > redness(AHEAD) + 0.05
+
+
+def test_the_pane_of_an_object_goes_with_it():
+    make = FinishMaker(random.Random(0), atlas(0))
+    builder = PanedBuilder(make)
+    for x in (1.0, 3.0):
+        f = builder.frame(x, 0.0, math.pi / 2)
+        f.box(0, 0, 0, 1.0, 0.1, 2.0, make.plain())
+        builder.pane(f, (0, 0.06, 0.0), 1.0, 2.0, shine=0.1)
+    keep_clear(builder, Pose(x_m=0.9, z_m=1.0))
+    panes = builder.place(0, EVEN).panes
+    assert [round(pane.middle[0]) for pane in panes] == [3]
 
 
 # --- Faults of lens and light.
