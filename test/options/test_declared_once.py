@@ -49,6 +49,7 @@ OTHERS = {
     ('benchmarks/speed.py', 'precision'),
     ('benchmarks/speed.py', 'size'),
     ('benchmarks/speed.py', 'width'),
+    ('benchmarks/speed.py', 'world'),  # of the training
     ('cli/demo.py', 'timeout'),  # until the first frame
     ('cli/demo.py', 'world'),  # the number of a world, not its kind
     ('cli/drive.py', 'rate'),  # of a drive's pictures
