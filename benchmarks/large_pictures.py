@@ -52,6 +52,7 @@ PARAMETERS = {
     'scale.source': 'fixed', 'scale.fixed_scale': 1.0, 'scale.fixed_shift': 0.1,
 }  # fmt: skip
 WARM_UP, TIMEOUT_S, START_S = 3, 30.0, 120.0
+FIRST_S = 10.0  # until another picture is sent to a node that starts
 QUALITY, NOISE = 90, 2.0  # of the JPEGs
 SEGMENT_BYTES = 160 * 2**20  # of shared memory, for each process
 
@@ -131,7 +132,7 @@ def node_row(
         feed = Feed(executor, size, compressed)
         child = children.start('node', node_command('nodes.depth.node', given))
         end = time.monotonic() + START_S
-        while feed.frame_ms(2.0) is None:
+        while feed.frame_ms(FIRST_S) is None:
             if time.monotonic() > end or child.exit_code is not None:
                 raise click.ClickException(f'no heatmap: {child.last_message()}')
         for _ in range(WARM_UP):
