@@ -67,7 +67,9 @@ UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
 # residual, in tolerances, was by so much wider before.
 CUT_OFF = ((0.0, 0.4, 0.45, 0.5, 0.52, 0.54), (1.0, 1.07, 1.16, 1.38, 1.55, 1.86))
 SMOOTH_REACH, SMOOTH_OVER = 8.0, 4
-MIN_HORIZON = 0.04  # above the horizon: a plane that fills the picture may be a ramp or a wall
+# A plane that fills the picture may be a ramp or a wall. So much of the picture is above the
+# horizon, or so much of its farthest quarter stands before the floor, which then ends in view.
+MIN_HORIZON, MIN_ENDED = 0.04, 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,10 +218,12 @@ def _smooth_residual(line: GroundLine) -> float:
 
 def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> None:
     above = cells.ground[cells.known] < 0
-    if above.mean() < min_horizon:
+    ended = _ended(cells, line)
+    if above.mean() < min_horizon and ended < MIN_ENDED:
         raise NoFloor(
-            'the horizon is not in view: floor, ramp and wall cannot be told apart; point the '
-            'camera less far down'
+            f'the horizon is not in view, and only {ended:.0%} of the farthest part of the picture '
+            f'stands before the floor, {MIN_ENDED:.0%} are needed: floor, ramp and wall cannot be '
+            'told apart; point the camera less far down'
         )
     beyond = line.inverse_depth[cells.known] < -BEYOND * cells.largest
     too_much = beyond[~above if line.share >= OPEN_SHARE else ...].mean() > MAX_BEYOND
@@ -228,6 +232,12 @@ def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> 
             f'{beyond.mean():.0%} of the picture would lie beyond the horizon: a wall, a ramp, or '
             'the camera pitch is wrong'
         )
+
+
+def _ended(cells: GroundCells, line: GroundLine) -> float:
+    """The share of the picture's farthest quarter, as a floor, that something stands before."""
+    farthest = cells.known & (cells.ground <= np.quantile(cells.ground[cells.known], 0.25))
+    return float((line.off[farthest] > 1).mean())
 
 
 CELLS = 64 * 48

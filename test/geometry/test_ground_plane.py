@@ -27,6 +27,7 @@ from training.places.floor_views import (
     disturbed,
     random_camera,
     room_view,
+    steep_camera,
 )
 
 NEAR_TO_FAR = np.array([2.0, 1.0, 0.25])  # 0.5, 1 and 4 m, as inverse depth
@@ -217,6 +218,34 @@ def test_a_floor_that_fills_the_picture_may_be_a_ramp_unless_one_says_otherwise(
     assert isinstance(found, Refusal)
     assert 'the horizon is not in view' in found.reason
     assert depth_errors(fit(view, view.inverse_depth, min_horizon=0.0), 1, 0).max() < 0.01
+
+
+@pytest.mark.parametrize('noise', [0.0, 0.02])
+def test_a_floor_that_ends_in_view_needs_no_horizon(noise):
+    """A wall stands on it that fills the upper part of the picture."""
+    camera, pose = rendered.CAMERA, Pose(z_m=0.6, pitch_rad=0.55)
+    seen = render(Scene(room=Room(-5, 1.1, -3, 3, 2.6)), camera, pose)
+    view = RandomView('steep', 1 / seen.depth_z.astype(np.float64), seen.floor_mask, camera, pose)
+    assert (mount_of(view).ground_inverse_depth(camera.normalised_grid()) > 0).all()
+    d, scale, shift = disturbed(view, np.random.default_rng(0), noise=noise)
+    assert depth_errors(fit(view, d), scale, shift).max() < 0.02
+    # Where floor is seen past the wall, it may as well be a ramp that goes on.
+    beside = view.inverse_depth.copy()
+    beside[:, :64] = mount_of(view).ground_inverse_depth(camera.normalised_grid())[:, :64]
+    refused = fit(view, beside)
+    assert isinstance(refused, Refusal)
+    assert 'of the farthest part of the picture stands before the floor' in refused.reason
+
+
+@pytest.mark.parametrize('kind', FLOORLESS | AMBIGUOUS)
+def test_without_a_horizon_hardly_anything_passes_for_a_floor(kind):
+    rng = np.random.default_rng(21)
+    accepted = 0
+    for _ in range(40):
+        view = (FLOORLESS | AMBIGUOUS)[kind](rng, lens=steep_camera)
+        d, _, _ = disturbed(view, rng, noise=0.02, outliers=0.01)
+        accepted += isinstance(fit(view, d), ScaleShift)
+    assert accepted <= (10 if kind.startswith('ramp ') else 0)
 
 
 def test_a_camera_that_looks_up_past_the_floor_is_told_so():
