@@ -153,14 +153,17 @@ def _unevenness(cells: GroundCells, line: GroundLine) -> tuple[str, float]:
     residual = float(np.sqrt(np.mean(line.off[line.on_floor] ** 2)))
     uncertain = uncertainty(cells, line)
     is_open = line.share >= OPEN_SHARE and uncertain <= MAX_UNCERTAIN_OPEN
-    uneven = residual > (MAX_RESIDUAL_OPEN if is_open else MAX_RESIDUAL)
+    most = MAX_RESIDUAL_OPEN if is_open else MAX_RESIDUAL
     uncertain *= float(np.interp(residual, *CUT_OFF))
-    if uneven:
-        return 'what is below the horizon is too uneven for a floor', uncertain
+    if residual > most:
+        return (
+            f'what is below the horizon is too uneven for a floor: 1/Z is off by '
+            f'{residual * TOLERANCE:.1%} (1 sigma), {most * TOLERANCE:.1%} are allowed'
+        ), uncertain
     if uncertain > MAX_UNCERTAIN and not is_open:
         return (
             f'the floor is uneven over long stretches: distances would be uncertain by '
-            f'{uncertain:.0%} or more (1 sigma)'
+            f'{uncertain:.0%} or more (1 sigma), {MAX_UNCERTAIN:.0%} are allowed'
         ), uncertain
     return '', uncertain
 
@@ -270,8 +273,7 @@ def fit_ground_plane(
     """
     d = checked(d, grid)
     try:
-        cells = _cells(d, grid, mount)
-        line = _refined(cells, _best_hypothesis(cells))
+        cells, line = unjudged_line(d, grid, mount)
         _check_support(cells, line)
     except NoFloor as none:
         return Refusal(str(none))
@@ -289,6 +291,14 @@ def fit_ground_plane(
     if uneven:
         return Refusal(uneven, less_certain(fit, max(uncertain, LEAST_OF_WITNESS)))
     return fit
+
+
+def unjudged_line(d: np.ndarray, grid: Grid, mount: CameraMount) -> tuple[GroundCells, GroundLine]:
+    """Return what is most like a floor in (h, w) relative inverse depth, credible or not; for
+    measuring what `fit_ground_plane` refuses. Raises `NoFloor` where nothing is like one.
+    """
+    cells = _cells(d, grid, mount)
+    return cells, _refined(cells, _best_hypothesis(cells))
 
 
 # --- How uncertain scale and shift are: by the scatter of the floor's cells, and by the mount.

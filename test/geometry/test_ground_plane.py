@@ -302,8 +302,7 @@ def test_the_uncertainty_that_refuses_is_that_of_the_distances():
     predicted, found = [], []
     for _ in range(40):
         d, scale, shift = disturbed(view, rng, smooth=0.03)
-        cells = ground_plane._cells(d, grid, mount)
-        line = ground_plane._refined(cells, ground_plane._best_hypothesis(cells))
+        cells, line = ground_plane.unjudged_line(d, grid, mount)
         predicted.append(ground_plane.uncertainty(cells, line))
         probes = (NEAR_TO_FAR - shift) / scale
         found.append((line.scale * probes + line.shift) / NEAR_TO_FAR - 1)
@@ -313,8 +312,7 @@ def test_the_uncertainty_that_refuses_is_that_of_the_distances():
 
 def test_errors_of_single_pixels_leave_little_uncertainty():
     for view, d, *_ in in_rooms(15, 3, noise=0.05):
-        cells = ground_plane._cells(d, view.camera.normalised_grid(), mount_of(view))
-        line = ground_plane._refined(cells, ground_plane._best_hypothesis(cells))
+        cells, line = ground_plane.unjudged_line(d, view.camera.normalised_grid(), mount_of(view))
         assert ground_plane.uncertainty(cells, line) < 0.03
 
 
