@@ -37,6 +37,7 @@ from training.places.floor_views import (
     RandomView,
     cliff_view,
     disturbed,
+    near_wall_view,
     nearest_ahead,
     room_view,
     steep_camera,
@@ -279,12 +280,14 @@ def floorless_lines(
 def steep_lines(count: int, rng: np.random.Generator) -> Iterator[str]:
     """Yield the table of cameras whose picture is all below the horizon."""
     yield header('what is in view', 'views, each', *(f'noise {name}' for name in REFUSED_UNDER))
-    rooms = [
-        measure_rooms(count, name, rng, functools.partial(room_view, lens=steep_camera))
-        for name in REFUSED_UNDER
-    ]
-    cells = (f'{len(t.scale)}, {t.wrong} of them wrongly' for t in rooms)
-    yield f'| room | {count} | {" | ".join(cells)} |'
+    floors: dict[str, Callable[[np.random.Generator], RandomView]] = {
+        'room': functools.partial(room_view, lens=steep_camera),
+        'floor up to a wall': near_wall_view,
+    }
+    for kind, make in floors.items():
+        rooms = [measure_rooms(count, name, rng, make) for name in REFUSED_UNDER]
+        cells = (f'{len(t.scale)}, {t.wrong} of them wrongly' for t in rooms)
+        yield f'| {kind} | {count} | {" | ".join(cells)} |'
     for kind, make in (FLOORLESS | AMBIGUOUS).items():
         seen = functools.partial(make, lens=steep_camera)
         accepted = [len(measure_floorless(seen, count, name, rng)) for name in REFUSED_UNDER]

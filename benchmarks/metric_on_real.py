@@ -308,7 +308,7 @@ def taken_for_floor(
     pair: Pair, mount: CameraMount, d: np.ndarray, full: np.ndarray
 ) -> TakenForFloor | None:
     """Return how right the floor of the fit is, before it is judged; full: d as large as the
-    picture. None: nothing is like a floor.
+    picture. None: nothing is like one, or none of it is measured floor.
     """
     try:
         cells, line = unjudged_line(d, pair.camera.normalised_grid(*d.shape[::-1]), mount)
@@ -317,6 +317,8 @@ def taken_for_floor(
     inverse = 1 / reduced_depth(pair.depth_z, cells.d.shape)
     measured = np.isfinite(inverse) & cells.candidate
     on_floor = (np.abs(inverse - cells.ground) < cells.tolerance) & measured
+    if not (line.on_floor & on_floor).any():
+        return None
     across = np.broadcast_to(np.linspace(-0.5, 0.5, cells.d.shape[1]), cells.d.shape)
     off = line.inverse_depth[line.on_floor] / cells.ground[line.on_floor] - 1
     return TakenForFloor(
@@ -409,11 +411,13 @@ def refusal_lines(figures: list[PairFigures]) -> Iterator[str]:
     for f in figures:
         if not f.refused:
             continue
-        cells = ['', '', '', '']
+        cells = [f.name, f.refused, '', '', '', '']
         if f.floor is not None:
-            errors = f'{percent(f.floor.errors.median)} / {percent(f.floor.errors.most)}'
-            cells = [errors, f'{f.floor.right:.0%}', f'{f.floor.found:.0%}', f'{f.floor.tilt:+.0%}']
-        yield f'| {f.name} | {f.refused} | {" | ".join(cells)} |'
+            cells[2:] = [
+                f'{percent(f.floor.errors.median)} / {percent(f.floor.errors.most)}',
+                f'{f.floor.right:.0%}', f'{f.floor.found:.0%}', f'{round(100 * f.floor.tilt):+d}%',
+            ]  # fmt: skip
+        yield f'| {" | ".join(cells)} |'
 
 
 def summary_lines(figures: list[PairFigures]) -> Iterator[str]:

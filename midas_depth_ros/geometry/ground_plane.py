@@ -68,7 +68,8 @@ UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
 CUT_OFF = ((0.0, 0.4, 0.45, 0.5, 0.52, 0.54), (1.0, 1.07, 1.16, 1.38, 1.55, 1.86))
 SMOOTH_REACH, SMOOTH_OVER = 8.0, 4
 # A plane that fills the picture may be a ramp or a wall. So much of the picture is above the
-# horizon, or so much of its farthest quarter stands before the floor, which then ends in view.
+# horizon, or so much of its farthest quarter stands before the floor, which then ends in view and
+# must be as certain as an open one.
 MIN_HORIZON, MIN_ENDED = 0.04, 0.9
 
 
@@ -219,15 +220,12 @@ def _smooth_residual(line: GroundLine) -> float:
     return math.sqrt(max(smoothed - left, 0.0))
 
 
-def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> None:
+def _check_horizon(
+    cells: GroundCells, line: GroundLine, min_horizon: float, uncertain: float
+) -> None:
     above = cells.ground[cells.known] < 0
-    ended = _ended(cells, line)
-    if above.mean() < min_horizon and ended < MIN_ENDED:
-        raise NoFloor(
-            f'the horizon is not in view, and only {ended:.0%} of the farthest part of the picture '
-            f'stands before the floor, {MIN_ENDED:.0%} are needed: floor, ramp and wall cannot be '
-            'told apart; point the camera less far down'
-        )
+    if above.mean() < min_horizon:
+        _check_end(cells, line, uncertain)
     beyond = line.inverse_depth[cells.known] < -BEYOND * cells.largest
     too_much = beyond[~above if line.share >= OPEN_SHARE else ...].mean() > MAX_BEYOND
     if too_much or (above.any() and beyond[above].mean() > MAX_BEYOND_ABOVE):
@@ -237,10 +235,22 @@ def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> 
         )
 
 
-def _ended(cells: GroundCells, line: GroundLine) -> float:
-    """The share of the picture's farthest quarter, as a floor, that something stands before."""
+def _check_end(cells: GroundCells, line: GroundLine, uncertain: float) -> None:
+    """Check a floor under a horizon that is not in view, where nothing shows a wrong shift."""
     farthest = cells.known & (cells.ground <= np.quantile(cells.ground[cells.known], 0.25))
-    return float((line.off[farthest] > 1).mean())
+    ended = float((line.off[farthest] > 1).mean())
+    if ended < MIN_ENDED:
+        raise NoFloor(
+            f'the horizon is not in view, and only {ended:.0%} of the farthest part of the picture '
+            f'stands before the floor, {MIN_ENDED:.0%} are needed: floor, ramp and wall cannot be '
+            'told apart; point the camera less far down'
+        )
+    if uncertain > MAX_UNCERTAIN_OPEN:
+        raise NoFloor(
+            'the horizon is not in view, and the floor is uneven: distances would be uncertain by '
+            f'{uncertain:.0%} or more (1 sigma), {MAX_UNCERTAIN_OPEN:.0%} are allowed then; point '
+            'the camera less far down'
+        )
 
 
 CELLS = 64 * 48
@@ -280,7 +290,7 @@ def fit_ground_plane(
     uneven, uncertain = _unevenness(cells, line)
     try:
         _check_behind(cells, line)
-        _check_horizon(cells, line, min_horizon)
+        _check_horizon(cells, line, min_horizon, uncertain)
     except NoFloor as none:
         return Refusal(uneven or str(none))
     points = round(line.count * d.size / cells.d.size)

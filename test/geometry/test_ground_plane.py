@@ -25,6 +25,7 @@ from training.places.floor_views import (
     FLOORLESS,
     RandomView,
     disturbed,
+    near_wall_view,
     random_camera,
     room_view,
     steep_camera,
@@ -235,6 +236,20 @@ def test_a_floor_that_ends_in_view_needs_no_horizon(noise):
     refused = fit(view, beside)
     assert isinstance(refused, Refusal)
     assert 'of the farthest part of the picture stands before the floor' in refused.reason
+
+
+@pytest.mark.parametrize(('smooth', 'least'), [(0.0, 15), (0.05, 0)])
+def test_without_a_horizon_a_floor_up_to_a_wall_is_not_accepted_with_a_wrong_scale(smooth, least):
+    rng = np.random.default_rng(31)
+    accepted = 0
+    for _ in range(30):
+        view = near_wall_view(rng)
+        d, scale, shift = disturbed(view, rng, smooth=smooth, **BUMPS)
+        found = fit(view, d)
+        if isinstance(found, ScaleShift):
+            accepted += 1
+            assert depth_errors(found, scale, shift).max() < 0.1
+    assert accepted >= least
 
 
 @pytest.mark.parametrize('kind', FLOORLESS | AMBIGUOUS)

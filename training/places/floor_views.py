@@ -76,6 +76,16 @@ def random_room(
     return Scene(room=room, solids=tuple(solids)), camera, pose
 
 
+def near_wall_view(rng: np.random.Generator, lens: Lens = steep_camera) -> RandomView:
+    """A floor up to a wall, whose foot is in the upper part of the picture, below the horizon."""
+    camera, pose = lens(rng)
+    row = rng.uniform(0.25, 0.6) * camera.height
+    below = max(0.05, pose.pitch_rad + math.atan((row - camera.cy) / camera.fy))
+    half = rng.uniform(1.0, 5)
+    room = Room(-half, pose.z_m / math.tan(below), -half, half, max(2.4, pose.z_m + 1))
+    return _rendered('near wall', Scene(room=room), camera, pose)
+
+
 def _rendered(kind: str, scene: Scene, camera: CameraModel, pose: Pose) -> RandomView:
     rendering = render(scene, camera, pose)
     inverse = 1 / rendering.depth_z.astype(np.float64)
