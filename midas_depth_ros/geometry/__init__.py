@@ -71,6 +71,7 @@ from midas_depth_ros.geometry.model_scale import (
     mount_in_view,
 )
 from midas_depth_ros.geometry.motion import (
+    STANDS_RAD,
     BodyPose,
     InvalidPose,
     MotionReset,
@@ -78,6 +79,7 @@ from midas_depth_ros.geometry.motion import (
     between,
     body_from_optical,
     camera_pose,
+    moved_between,
     rotation_of,
 )
 from midas_depth_ros.geometry.mount import (
@@ -114,6 +116,7 @@ from midas_depth_ros.geometry.sigma import depth_sigma, enlarged_sigma, inverse_
 from midas_depth_ros.geometry.transforms import TransformFault, TransformTree
 
 __all__ = [
+    'STANDS_RAD',
     'UNCALIBRATED',
     'Agreement',
     'Beams',
@@ -194,6 +197,7 @@ __all__ = [
     'middle_value',
     'model_scale',
     'mount_in_view',
+    'moved_between',
     'pitch_contradiction',
     'ply_bytes',
     'point_cloud',

@@ -64,13 +64,14 @@ def floor_in_metres(
     if tilt > MOST_TILT_RAD:
         return Refusal(
             f'the plane in view is tilted by {math.degrees(tilt):.0f} degrees against the floor of '
-            'the mount: a wall or a ramp'
+            'the mount: a wall or a ramp, or a wrong camera_pitch'
         )
     factor = found.lens_height_m / mount.height_m
     if not 1 / HEIGHT_FACTOR <= factor <= HEIGHT_FACTOR:
         return Refusal(
             f'the plane in view is {found.lens_height_m:.2f} m below a lens that is '
-            f'{mount.height_m:.2f} m above the floor: something else'
+            f'{mount.height_m:.2f} m above the floor: the top of something, or a wrong '
+            'camera_height'
         )
     return found
 

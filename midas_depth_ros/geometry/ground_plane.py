@@ -23,7 +23,10 @@ from midas_depth_ros.geometry.fitting import (
     NoFloor,
     checked,
     deviation_within,
-    reduced,
+    median,
+    quantile_of,
+    quantiles_of,
+    reduced_with_grid,
     tukey_votes,
     weighted_line,
 )
@@ -127,15 +130,16 @@ def _check_support(cells: GroundCells, line: GroundLine) -> None:
             f'{MIN_SHARE:.0%} are needed'
         )
     ground = cells.ground[cells.candidate]
-    nearest = cells.candidate & (cells.ground >= np.quantile(ground, 0.75))
+    nearer, at_feet = quantiles_of(ground, 0.75, 11 / 12)
+    nearest = cells.candidate & (cells.ground >= nearer)
     bottom = float(line.on_floor[nearest].mean())
     if bottom < MIN_SHARE_BOTTOM:
         raise NoFloor(f'only {bottom:.0%} of the nearest part of the picture is floor')
-    feet = cells.candidate & (cells.ground >= np.quantile(ground, 11 / 12))
+    feet = cells.candidate & (cells.ground >= at_feet)
     step = float((line.off[nearest] < -1).mean())
     if step > MAX_BEHIND_BOTTOM or (line.off[feet] < -1).mean() > MAX_BEHIND_FEET:
         raise NoFloor(f'{step:.0%} of the nearest part of the picture would lie behind the floor')
-    low, high = np.quantile(cells.ground[line.on_floor], (0.05, 0.95))
+    low, high = quantiles_of(cells.ground[line.on_floor], 0.05, 0.95)
     if high - low < MIN_SPREAD * cells.largest:
         raise NoFloor(
             f'the floor in view reaches only from {1 / high:.2f} to {1 / low:.2f} m: too little '
@@ -237,7 +241,7 @@ def _check_horizon(
 
 def _check_end(cells: GroundCells, line: GroundLine, uncertain: float) -> None:
     """Check a floor under a horizon that is not in view, where nothing shows a wrong shift."""
-    farthest = cells.known & (cells.ground <= np.quantile(cells.ground[cells.known], 0.25))
+    farthest = cells.known & (cells.ground <= quantile_of(cells.ground[cells.known], 0.25))
     ended = float((line.off[farthest] > 1).mean())
     if ended < MIN_ENDED:
         raise NoFloor(
@@ -387,9 +391,10 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount) -> GroundCells:
     valid = np.isfinite(d) & np.isfinite(grid[0])
     if valid.mean() < MIN_VALID:
         raise NoFloor(f'only {valid.mean():.0%} of the picture has a value')
-    (coarse, x, y), known = reduced((d, *grid), valid, CELLS)
-    far, near = np.percentile(coarse[known], (2.0, 98.0))
-    if not near - far > FLATTEST * float(np.abs(coarse[known]).max()):
+    (coarse, x, y), known = reduced_with_grid(d, grid, valid, CELLS)
+    seen = coarse[known]
+    far, near = quantiles_of(seen, 0.02, 0.98)
+    if not near - far > FLATTEST * float(np.abs(seen).max()):
         raise NoFloor('relative inverse depth is the same everywhere: dark, or nothing in view')
     coarse = (coarse - far) / (near - far)
     ground = mount.ground_inverse_depth((x, y))
@@ -410,7 +415,7 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount) -> GroundCells:
 def _largest(ground: np.ndarray) -> float:
     """The largest 1/Z of floor in view, less the outermost of a very wide lens; 0: none."""
     below = ground[ground > 0]
-    return min(float(below.max()), WIDE * float(np.median(below))) if below.size else 0.0
+    return min(float(below.max()), WIDE * median(below)) if below.size else 0.0
 
 
 def _tolerance(ground: np.ndarray, largest: float) -> np.ndarray:

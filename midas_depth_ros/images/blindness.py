@@ -127,6 +127,11 @@ class FreezeDetector:
         self._since_s = math.inf
         self._count = 0
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the last picture was the same as one of those before it."""
+        return self._count > 0
+
     def check(self, rgb: NDArray[np.uint8], stamp_s: float, frozen_after_s: float) -> str:
         """Return why a camera counts as frozen: the same pictures for longer than this; else ''.
 

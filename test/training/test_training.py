@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('rich')
+
+from made_scenes import HEIGHT, WIDTH, made  # noqa: E402
 
 from midas_depth_ros.depth.files import read_npz  # noqa: E402
 from training import augment, dataset  # noqa: E402
@@ -29,32 +30,6 @@ from training.loss import (  # noqa: E402
     truth_of,
     unsteadiness,
 )
-
-HEIGHT, WIDTH = 192, 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """A floor with a box before a wall, as the world would give it."""
-
-    rgb: np.ndarray
-    depth_z: np.ndarray
-    ids: np.ndarray
-    kind: str = 'made'
-
-
-def made(seed: int) -> Made:
-    rng = np.random.default_rng(seed)
-    depth_z = np.full((HEIGHT, WIDTH), 5.0, np.float32)
-    rows = np.arange(110, HEIGHT)
-    depth_z[110:] = np.minimum(5.0, 60.0 / (rows - 95))[:, np.newaxis]
-    ids = np.full((HEIGHT, WIDTH), 2, np.int16)
-    ids[110:] = 1
-    ids[:20], depth_z[:20] = 0, np.inf
-    left = int(rng.integers(40, 160))
-    depth_z[80:150, left : left + 50], ids[80:150, left : left + 50] = 1.1, 3
-    rgb = np.repeat(np.uint8(40 * ids + 60)[..., np.newaxis], 3, axis=2)
-    return Made(rgb, depth_z, ids)
 
 
 @pytest.fixture
