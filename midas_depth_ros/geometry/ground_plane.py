@@ -281,9 +281,10 @@ def fit_ground_plane(
 
     d: (h, w) float32 or float64, 16x16 or more, larger = nearer; values that are not finite are
     ignored. grid: `CameraModel.normalised_grid(w, h)`, NaN where the lens model has no inverse.
-    min_horizon: of the picture that must be above the horizon; 0 = it need not be in view. sigma:
-    how exactly the mount is known. A floor that is only too uneven is the refusal's witness.
-    Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    min_horizon: of the picture that must be above the horizon unless the floor ends in view; 0 = it
+    need not be in view. sigma: how exactly the mount is known. A floor that is only too uneven is
+    the refusal's witness. Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape
+    or type.
     """
     d = checked(d, grid)
     try:

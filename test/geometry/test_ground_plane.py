@@ -252,6 +252,7 @@ def test_without_a_horizon_a_floor_up_to_a_wall_is_not_accepted_with_a_wrong_sca
     assert accepted >= least
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('kind', FLOORLESS | AMBIGUOUS)
 def test_without_a_horizon_hardly_anything_passes_for_a_floor(kind):
     rng = np.random.default_rng(21)
