@@ -50,7 +50,7 @@ from midas_depth_ros.lab.speed.bench_nodes import run_baseline_node
 from midas_depth_ros.lab.speed.candidates import USUAL_RECIPE
 from midas_depth_ros.lab.speed.nodes import DEPTH, MIB_IN_MB, Variant, command_of
 from midas_depth_ros.lab.speed.random_weights import write_random_weights
-from midas_depth_ros.lab.speed.run import NOISE, SETTLE_S, size_text, versions
+from midas_depth_ros.lab.speed.run import NOISE, size_text, versions
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.nodes.ros import quality_of_service as qos
@@ -65,6 +65,7 @@ PICTURES = 8  # different ones, shown again and again
 START_TIMEOUT_S, FRAME_TIMEOUT_S = 300.0, 120.0
 RESEND_S = 0.5  # between pictures while a node starts
 WARM_UP_FRAMES = 3
+SETTLE_S = 0.02  # after a depth: the node puts its buffers away, its thread pools stop spinning
 
 Json = dict[str, Any]
 
@@ -199,7 +200,7 @@ class Measured:
         }  # fmt: skip
         self._child, self._meter = child, meter
         self._times: list[float] = []
-        self._cpu_before_s = 0.0
+        self._cpu_s: list[float] = []  # of each picture: what it does between them is not counted
         self.runs = self._tried(self._start)
 
     def _tried(self, step: Callable[[], None]) -> bool:
@@ -213,21 +214,26 @@ class Measured:
         self.row['start_s'] = self._meter.start(self._child)
         for _ in range(WARM_UP_FRAMES):
             self._meter.latency_ms()
-        self._cpu_before_s = cpu_seconds(self._child.process.pid)
 
     def show_one(self) -> None:
         """Show it one more picture; after a failure it is not run any more."""
-        self.runs = self.runs and self._tried(lambda: self._times.append(self._meter.latency_ms()))
+        self.runs = self.runs and self._tried(self._show_one)
+
+    def _show_one(self) -> None:
+        before_s = cpu_seconds(self._child.process.pid)
+        self._times.append(self._meter.latency_ms())
+        time.sleep(SETTLE_S)
+        self._cpu_s.append(cpu_seconds(self._child.process.pid) - before_s)
 
     def finish(self) -> Json:
         """Return its row: figures, or in `absent` why there are none."""
         if self.runs:
-            pid, times = self._child.process.pid, self._times
+            times = self._times
             self.row['frames'] = len(times)
             self.row['median_ms'] = statistics.median(times)
             self.row['p95_ms'] = float(np.percentile(times, 95))
-            self.row['cpu_ms'] = 1e3 * (cpu_seconds(pid) - self._cpu_before_s) / len(times)
-            self.row['rss_mb'] = resident_mib(pid) * MIB_IN_MB
+            self.row['cpu_ms'] = 1e3 * statistics.median(self._cpu_s)
+            self.row['rss_mb'] = resident_mib(self._child.process.pid) * MIB_IN_MB
             self.row['kept_stamps'] = self._meter.kept_stamps
         return self.row
 
@@ -248,7 +254,6 @@ def measure(peers: Sequence[Peer], environment: dict[str, str], seconds: float) 
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for one in measured:
-                time.sleep(SETTLE_S)
                 one.show_one()
         return [one.finish() for one in measured]
 
@@ -403,6 +408,8 @@ def table(facts: Json) -> str:
     """Return machine and rows as Markdown."""
     listed = ', '.join(f'{name} {number}' for name, number in facts['versions'].items())
     load = ' to '.join(map(str, facts['load_average']))
+    if max(facts['load_average']) > 2 * facts['cores']:
+        load += ': others worked, too, so that CPU times and x hold and milliseconds are too high'
     lines = [
         f'{facts["cpu"]}, {facts["cores"]} processors; {facts["threads"]} threads for each node; '
         f'Python {facts["python"]}; {listed}. Load average {load}.\n',

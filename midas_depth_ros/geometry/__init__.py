@@ -46,7 +46,12 @@ from midas_depth_ros.geometry.driven_mount import (
     pitch_contradiction,
 )
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
-from midas_depth_ros.geometry.floor_height import FloorHeight, FloorPlane, floor_in_metres
+from midas_depth_ros.geometry.floor_height import (
+    FloorHeight,
+    FloorPlane,
+    fit_in_metres,
+    floor_in_metres,
+)
 from midas_depth_ros.geometry.floor_motion import FloorMotion
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
@@ -183,6 +188,7 @@ __all__ = [
     'find_obstacles',
     'fit_distances',
     'fit_ground_plane',
+    'fit_in_metres',
     'fit_markers',
     'fit_range',
     'fit_reference',

@@ -148,10 +148,9 @@ def robust_deviation(off: np.ndarray) -> float:
 def median(values: np.ndarray) -> float:
     """Return the median of (n,) numbers, n > 0: np.median without its overhead."""
     half = values.size // 2
-    if values.size % 2:
-        return float(np.partition(values, half)[half])
-    lower, upper = np.partition(values, (half - 1, half))[half - 1 : half + 1]
-    return 0.5 * (float(lower) + float(upper))
+    parted = np.partition(values, half)
+    upper = float(parted[half])
+    return upper if values.size % 2 else 0.5 * (float(parted[:half].max()) + upper)
 
 
 def quantile(ascending: np.ndarray, share: float) -> float:

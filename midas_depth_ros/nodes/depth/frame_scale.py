@@ -76,6 +76,7 @@ class FrameScale:
     `model`: the judgement on the network's own metres, for scale.source model. `agreement`: that on
     all sources, for auto. `tilted`: why the pitch of the camera is wrong by the way it drives.
     `repeats`: whether the last scale is that of the frame before, since the network's answer is.
+    `floor`: what `fit_ground_plane` found in that answer; None where it was not asked.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class FrameScale:
         self._floor = FloorInView()
         self._floor_motion = FloorMotion()
         self._lower = ''  # why this frame has no metres: the floor does not go on as it seems to
+        self.floor: ScaleShift | Refusal | None = None
         # Under auto whichever sensor delivers takes part: on these topics nothing else does.
         of_sensor = self._check if self.source == 'model' else self.source
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
@@ -196,7 +198,7 @@ class FrameScale:
 
     def _of_answer(self, view: FrameView, mount: Mount) -> tuple[ScaleShift | Refusal, Mount]:
         """The scale of an answer of the network, by the sources that the parameters name."""
-        self._lower = ''
+        self._lower, self.floor = '', None
         if view.frame.mixed:
             return Refusal(view.frame.mixed), mount
         if view.blind:
@@ -280,7 +282,10 @@ class FrameScale:
         lower = self._lower_floor(view, mount)
         if lower:
             return Refusal(lower)
-        return fit_ground_plane(view.inverse_depth, view.grid, mount, sigma=view.settings.sigma)
+        self.floor = fit_ground_plane(
+            view.inverse_depth, view.grid, mount, sigma=view.settings.sigma
+        )
+        return self.floor
 
     def _lower_floor(self, view: FrameView, mount: CameraMount) -> str:
         """Why the floor does not go on as it seems to, by how it moves; '' where it may.

@@ -39,6 +39,7 @@ from midas_depth_ros.geometry import (
     depth_of_inverse,
     depth_sigma,
     enlarged_sigma,
+    fit_in_metres,
     point_cloud,
     scan_limits,
     turned,
@@ -359,9 +360,11 @@ class MetricOutput(qos.PublisherTable):
         kept = view.points_kept
         colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape)[kept])
         points = turned_points(point_cloud(metric.depth_z, grid)[kept], -view.rotate % 360)
-        expiry_s = view.settings.scale.expiry
+        expiry_s, fit = view.settings.scale.expiry, None
+        if self.scale.floor is not None and not view.settings.fusion.enabled:
+            fit = fit_in_metres(self.scale.floor, metric.scale)
         height = self.floor.update(
-            view.stamp_s, metric.inverse, metric.depth_z, grid, metric.mount, expiry_s
+            view.stamp_s, metric.inverse, metric.depth_z, grid, metric.mount, expiry_s, fit
         )
         sigma, height = view.as_sent(metric.sigma[kept]), view.as_sent(height[kept])
         message = messages.cloud_message(points, colours, sigma, view.header, height)

@@ -121,6 +121,8 @@ def test_cpu_time_is_compared_with_ours_in_f32():
     facts['load_average'] = [0.1, 1.0]
     lines = table(facts).splitlines()[-5:]
     assert [line.split(' | ')[7] for line in lines[:4]] == ['1.5', '0.6', '1.0', '']
+    assert 'others worked' not in table(facts)
+    assert 'others worked, too' in table({**facts, 'load_average': [0.1, 12.0]})
     assert r'did not run: no CUDA \| no depth' in lines[4]
 
 
