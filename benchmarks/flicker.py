@@ -93,7 +93,7 @@ def in_metres(recording: Recording, fit: Fit, motion: str) -> Frames:
         pose = recording.poses[index] if motion == 'odometry' else None
         frame = metric.update(
             recording.stamps_s[index], d, recording.grid, recording.mount, fit(index), options,
-            recording.grey[index], pose, recording.error[index],
+            recording.grey[index], pose, error=recording.error[index],
         )  # fmt: skip
         made.inverse.append(None if frame is None else frame.inverse)
         found = frame.obstacles.nearest_range_m if frame and frame.obstacles else math.nan
