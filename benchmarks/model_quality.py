@@ -11,6 +11,7 @@ Any model's name or weights file is scored beside baselines that see no picture.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -152,10 +153,15 @@ def fitted(guess: np.ndarray, wanted: np.ndarray, where: np.ndarray) -> np.ndarr
 
 
 def ordinal(guess: Floats, truth: Floats) -> float:
-    """Return the share of random pairs in the right order; a tie counts half."""
+    """Return the share of random pairs in the right order; a tie counts half.
+
+    NaN where no pair's depths differ by a quarter.
+    """
     pairs = np.random.default_rng(0).integers(0, truth.size, (2, PAIRS))
     first, second = truth[pairs]
     clear = np.maximum(first / second, second / first) > RATIO
+    if not clear.any():
+        return math.nan
     order = np.sign(guess[pairs[0]] - guess[pairs[1]])[clear]
     return float(np.mean(0.5 + 0.5 * order * np.sign(first - second)[clear]))
 

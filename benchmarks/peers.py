@@ -43,6 +43,7 @@ from midas_depth_ros.depth.backends import find_backend, model_of
 from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import spec
 from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
+from midas_depth_ros.images import stamp_ns
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.output import print_status
 from midas_depth_ros.lab.processes import Child, Children, cpu_seconds, resident_mib
@@ -50,7 +51,7 @@ from midas_depth_ros.lab.speed.bench_nodes import run_baseline_node
 from midas_depth_ros.lab.speed.candidates import USUAL_RECIPE
 from midas_depth_ros.lab.speed.nodes import DEPTH, MIB_IN_MB, Variant, command_of
 from midas_depth_ros.lab.speed.random_weights import write_random_weights
-from midas_depth_ros.lab.speed.run import NOISE, SETTLE_S, size_text, versions
+from midas_depth_ros.lab.speed.run import NOISE, size_text, versions
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
 from midas_depth_ros.nodes.ros import quality_of_service as qos
@@ -63,8 +64,10 @@ HERE = Path(__file__).parent
 SIZE = (640, 480)  # of the pictures
 PICTURES = 8  # different ones, shown again and again
 START_TIMEOUT_S, FRAME_TIMEOUT_S = 300.0, 120.0
-RESEND_S = 0.5  # between pictures while a node starts
+RESEND_S = 20.0  # between pictures while a node starts: one may come too early for it
+POLL_S = 0.1
 WARM_UP_FRAMES = 3
+SETTLE_S = 0.02  # after a depth: the node puts its buffers away, its thread pools stop spinning
 
 Json = dict[str, Any]
 
@@ -115,6 +118,7 @@ class Meter(Node):
         kind = CompressedImage if peer.compressed else Image
         self._publisher = self.create_publisher(kind, peer.images, 1)
         self._received: list[tuple[int, Header]] = []
+        self._stamps: set[int] = set()  # of the pictures, ns
         qos.make_subscription(self, Image, peer.depth, self._on_depth, qos.best_effort(10))
         self._messages = [self._message(rgb) for rgb in pictures()]
         self.kept_stamps = True
@@ -132,21 +136,19 @@ class Meter(Node):
     def start(self, child: Child) -> float:
         """Wait until the node publishes; returns the seconds it took. Raises PeerError."""
         began = time.monotonic()
-        waiting = bool(self._peer.lifecycle)
+        waiting, sent = bool(self._peer.lifecycle), -RESEND_S
         while not self._received:
             if child.exit_code is not None:
                 raise PeerError(f'{child.status()}: {child.last_message()}')
             if time.monotonic() - began > START_TIMEOUT_S:
                 raise PeerError(f'no depth within {START_TIMEOUT_S:g} s')
             waiting = waiting and not self._activate()
-            self._send()
-            self._spin(RESEND_S)
-        took = time.monotonic() - began
-        count = 0
-        while len(self._received) > count:  # what has queued up meanwhile
-            count = len(self._received)
-            self._spin(max(4 * RESEND_S, 2 * took / max(self._sent, 1)))
-        return took
+            is_due = time.monotonic() - began > sent + RESEND_S
+            if is_due and self._publisher.get_subscription_count():
+                sent = time.monotonic() - began
+                self._send()
+            self._spin(POLL_S)
+        return time.monotonic() - began
 
     def _activate(self) -> bool:
         client = self.create_client(ChangeState, f'{self._peer.lifecycle}/change_state')
@@ -167,6 +169,7 @@ class Meter(Node):
         message = self._messages[self._sent % PICTURES]
         self._sent += 1
         now_ns = time.time_ns()
+        self._stamps.add(now_ns)
         message.header.stamp = time_message(now_ns)
         self._publisher.publish(message)
         return now_ns
@@ -176,13 +179,21 @@ class Meter(Node):
         self._received.clear()
         sent_ns = self._send()
         deadline = time.monotonic() + FRAME_TIMEOUT_S
-        while not self._received:
+        while (answer := self._answer(sent_ns)) is None:
             if time.monotonic() > deadline:
                 raise PeerError(f'{self._peer.name}: no depth for a picture')
             self._executor.spin_once(timeout_sec=1.0)
-        received_ns, header = self._received[0]
-        self.kept_stamps &= header.stamp == time_message(sent_ns)
+        received_ns, stamp = answer
+        self.kept_stamps &= stamp == sent_ns
         return (received_ns - sent_ns) / 1e6
+
+    def _answer(self, sent_ns: int) -> tuple[int, int] | None:
+        """When the depth of this picture came, and its stamp; that of an earlier one is none."""
+        for received_ns, header in self._received:
+            stamp = stamp_ns(header)
+            if stamp == sent_ns or stamp not in self._stamps:
+                return received_ns, stamp
+        return None
 
     def _spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -199,7 +210,7 @@ class Measured:
         }  # fmt: skip
         self._child, self._meter = child, meter
         self._times: list[float] = []
-        self._cpu_before_s = 0.0
+        self._cpu_s: list[float] = []  # of each picture: what it does between them is not counted
         self.runs = self._tried(self._start)
 
     def _tried(self, step: Callable[[], None]) -> bool:
@@ -213,21 +224,26 @@ class Measured:
         self.row['start_s'] = self._meter.start(self._child)
         for _ in range(WARM_UP_FRAMES):
             self._meter.latency_ms()
-        self._cpu_before_s = cpu_seconds(self._child.process.pid)
 
     def show_one(self) -> None:
         """Show it one more picture; after a failure it is not run any more."""
-        self.runs = self.runs and self._tried(lambda: self._times.append(self._meter.latency_ms()))
+        self.runs = self.runs and self._tried(self._show_one)
+
+    def _show_one(self) -> None:
+        before_s = cpu_seconds(self._child.process.pid)
+        self._times.append(self._meter.latency_ms())
+        time.sleep(SETTLE_S)
+        self._cpu_s.append(cpu_seconds(self._child.process.pid) - before_s)
 
     def finish(self) -> Json:
         """Return its row: figures, or in `absent` why there are none."""
         if self.runs:
-            pid, times = self._child.process.pid, self._times
+            times = self._times
             self.row['frames'] = len(times)
             self.row['median_ms'] = statistics.median(times)
             self.row['p95_ms'] = float(np.percentile(times, 95))
-            self.row['cpu_ms'] = 1e3 * (cpu_seconds(pid) - self._cpu_before_s) / len(times)
-            self.row['rss_mb'] = resident_mib(pid) * MIB_IN_MB
+            self.row['cpu_ms'] = 1e3 * statistics.median(self._cpu_s)
+            self.row['rss_mb'] = resident_mib(self._child.process.pid) * MIB_IN_MB
             self.row['kept_stamps'] = self._meter.kept_stamps
         return self.row
 
@@ -248,7 +264,6 @@ def measure(peers: Sequence[Peer], environment: dict[str, str], seconds: float) 
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for one in measured:
-                time.sleep(SETTLE_S)
                 one.show_one()
         return [one.finish() for one in measured]
 
@@ -403,6 +418,8 @@ def table(facts: Json) -> str:
     """Return machine and rows as Markdown."""
     listed = ', '.join(f'{name} {number}' for name, number in facts['versions'].items())
     load = ' to '.join(map(str, facts['load_average']))
+    if max(facts['load_average']) > 2 * facts['cores']:
+        load += ': others worked, too, so that CPU times and x hold and milliseconds are too high'
     lines = [
         f'{facts["cpu"]}, {facts["cores"]} processors; {facts["threads"]} threads for each node; '
         f'Python {facts["python"]}; {listed}. Load average {load}.\n',

@@ -1,6 +1,6 @@
 """How good a model is on scenes that training never saw: the measures, and the command.
 
-The measures are those that docs/embedded_model.md lists. In: relative inverse depth (H, W) and the
+The measures are those that training/DIARY.md defines. In: relative inverse depth (H, W) and the
 scene's truth. Out: a `Score`; `mean` of many leaves out what a scene does not have. Depth beyond
 `dataset.FARTHEST_M` counts as not measured.
 

@@ -18,6 +18,7 @@ from midas_depth_ros.sim.furnished.place import (
     FLOOR_ID,
     SKY_ID,
     Finish,
+    FinishMaker,
     Hall,
     Light,
     Part,
@@ -25,9 +26,11 @@ from midas_depth_ros.sim.furnished.place import (
     Sky,
 )
 from midas_depth_ros.sim.furnished.textures import atlas
+from training import dataset
 from training.places import PLACES, WORLDS, sample
+from training.places.layout import keep_clear
 from training.places.lens import Faults, spoilt
-from training.places.panes import Pane, PanedPlace, view_panes
+from training.places.panes import Pane, PanedBuilder, PanedPlace, view_panes
 from training.places.worlds import NEW
 
 NEW_KINDS = pytest.mark.parametrize('kind', list(NEW))
@@ -162,6 +165,18 @@ def test_a_world_that_does_not_exist_is_refused():
         sample(0, kind='stairs')  # not of the first world
 
 
+def test_a_dataset_is_of_one_world_and_names_the_kinds(tmp_path):
+    assert set(dataset.WORLDS) == set(WORLDS)
+    for world in dataset.WORLDS:
+        assert dataset.write_shard(tmp_path / world, 'test', 0, 6, world) == 6
+        shard = dataset.open_shard(dataset.shards(tmp_path / world, 'test')[0])
+        assert set(shard.kinds) <= set(WORLDS[world])
+        number = dataset.FIRST_SEED['test'] + 3
+        drawn = sample(number, dataset.WIDTH, dataset.HEIGHT, textures='eval', world=world)
+        np.testing.assert_array_equal(shard.rgb[3], drawn.rgb)
+        assert shard.kinds[3] == drawn.kind
+
+
 def test_closed_doors_are_often_dark_large_and_as_near_as_their_wall():
     found = []
     for seed in range(60):
@@ -238,6 +253,18 @@ def test_flat_angles_mirror_more():
         return (pane[0] - pane[1]) / pane.sum()
 
     assert redness(Pose(1.8, -1.8, 1.2, math.radians(80))) > redness(AHEAD) + 0.05
+
+
+def test_the_pane_of_an_object_goes_with_it():
+    make = FinishMaker(random.Random(0), atlas(0))
+    builder = PanedBuilder(make)
+    for x in (1.0, 3.0):
+        f = builder.frame(x, 0.0, math.pi / 2)
+        f.box(0, 0, 0, 1.0, 0.1, 2.0, make.plain())
+        builder.pane(f, (0, 0.06, 0.0), 1.0, 2.0, shine=0.1)
+    keep_clear(builder, Pose(x_m=0.9, z_m=1.0))
+    panes = builder.place(0, EVEN).panes
+    assert [round(pane.middle[0]) for pane in panes] == [3]
 
 
 # --- Faults of lens and light.

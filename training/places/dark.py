@@ -40,9 +40,29 @@ def black(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
             base = dark(rng)
             palette = tuple(scaled(base, 0.8 + 0.4 * i) for i in range(len(look.palette)))
             make.finishes[number] = dataclasses.replace(look, palette=palette)
+    if rng.random() < 0.4:
+        _large_screen(builder, pose)
     if rng.random() < 0.6:
         polish(builder, pose, rng.uniform(0.03, 0.14), rng.uniform(0, 4))
     return builder.finished(place), pose
+
+
+def _large_screen(builder: PanedBuilder, pose: Pose) -> None:
+    """A television on a stand, dark, 0.6 to 3 m ahead, its face to the camera."""
+    rng, make = builder.rng, builder.make
+    far = math.exp(rng.uniform(math.log(0.6), math.log(3.0)))
+    bearing = pose.yaw_rad + rng.gauss(0, 0.35)
+    x, y = pose.x_m + far * math.cos(bearing), pose.y_m + far * math.sin(bearing)
+    f = builder.frame(x, y, bearing + math.pi / 2 + rng.gauss(0, 0.4))
+    case, face = make.plain(dark(rng)), make.plain(dark(rng))
+    wide = rng.uniform(0.5, 1.0) * min(far, 1.5)
+    tall, low = 0.57 * wide, max(pose.z_m - rng.uniform(0.1, 0.8) * wide, 0.05)
+    f.box(0, 0, low, wide, 0.05, tall, case)
+    f.box(0, 0.026, low + 0.02, wide - 0.04, 0.004, tall - 0.04, face)
+    f.tube(0, -0.02, 0, rng.uniform(0.02, 0.06), low, case)
+    f.tube(0, -0.02, 0, 0.25 * wide, 0.015, case)
+    look = {'shine': rng.uniform(0.03, 0.1), 'blur_px': rng.uniform(0, 3)}
+    builder.pane(f, (0, 0.03, low + 0.02), wide - 0.04, tall - 0.04, **look)
 
 
 def polish(builder: PanedBuilder, pose: Pose, shine: float, blur_px: float) -> None:

@@ -67,13 +67,15 @@ def closed_door(builder: PanedBuilder, f: ObjectFrame, x: float, width: float) -
     """A frame and one or two leaves that fill a gap `width` wide."""
     rng, make = builder.rng, builder.make
     proud = rng.uniform(0.01, 0.05)
-    trim = rng.choice((make.furniture, lambda: make.plain(dark(rng)), make.plain))()
+    look = leaf_finish(make)
+    trim = look  # a frame in the leaf's own colour is hard to see
+    if rng.random() < 0.7:
+        trim = rng.choice((make.furniture, lambda: make.plain(dark(rng)), make.plain))()
     edge = rng.uniform(0.03, 0.1)
     for side in (-1, 1):
         f.box(x + side * 0.5 * width, 0.0, 0, edge, 2 * proud, HEAD_M + 0.5 * edge, trim)
     f.box(x, 0.0, HEAD_M - 0.5 * edge, width + edge, 2 * proud, edge, trim)
     back = rng.choice((0.0, 0.02, rng.uniform(0.02, 0.1)))  # from the wall's front to the leaf's
-    look = leaf_finish(make)
     count = 2 if width > 1.2 else 1
     gloss = {'shine': rng.uniform(0.02, 0.12), 'blur_px': rng.uniform(0.5, 5)}
     glossy = rng.random() < 0.5
@@ -82,7 +84,8 @@ def closed_door(builder: PanedBuilder, f: ObjectFrame, x: float, width: float) -
         middle = x + (number - 0.5 * (count - 1)) * w
         f.box(middle, -back - 0.02, 0.008, w - 0.006, 0.04, HEAD_M - 0.01, look)
         hinge = 1 if count == 2 and number == 0 else -1
-        _fittings(builder, f, middle, -back, w, hinge, look)
+        if rng.random() < 0.85:
+            _fittings(builder, f, middle, -back, w, hinge, look)
         if glossy:
             builder.pane(f, (middle, -back + 0.002, 0.01), w - 0.01, HEAD_M - 0.02, **gloss)
 
@@ -136,6 +139,34 @@ def ajar(builder: PanedBuilder, f: ObjectFrame, x: float, width: float) -> None:
     f.box(*at, 0.01, width - 0.02, 0.04, HEAD_M - 0.02, look, yaw=turn)
 
 
+def dark_front(
+    builder: PanedBuilder, f: ObjectFrame, x: float, width: float, height: float
+) -> None:
+    """Other large dark surfaces along a wall: a wardrobe, a curtain, a board."""
+    rng, make = builder.rng, builder.make
+    pick = rng.random()
+    if pick < 0.5:
+        deep, tall = rng.uniform(0.15, 0.6), min(rng.uniform(1.6, 2.5), height)
+        look = make.plain(dark(rng))
+        f.box(x, 0.5 * deep, 0, width, deep, tall, look)
+        seam = make.plain((0.01, 0.01, 0.01)) if rng.random() < 0.7 else make.plain((0.6,) * 3)
+        for i in range(1, rng.choice((1, 2, 3))):
+            f.box(x - 0.5 * width + i * 0.5 * width, deep, 0.02, 0.008, 0.004, tall - 0.04, seam)
+        if rng.random() < 0.5:
+            gloss = {'shine': rng.uniform(0.02, 0.12), 'blur_px': rng.uniform(0.5, 5)}
+            builder.pane(f, (x, deep + 0.004, 0.01), width, tall - 0.02, **gloss)
+    elif pick < 0.75:
+        cloth = make.of('soft', dark(rng), 0.5, 0.3)
+        folds = max(3, round(width / rng.uniform(0.1, 0.2)))
+        for i in range(folds):
+            at = x + (i + 0.5) / folds * width - 0.5 * width
+            f.tube(at, 0.08, 0.02, 0.6 * width / folds, min(2.4, height) - 0.05, cloth, flat=0.6)
+    else:
+        low, tall = rng.uniform(0.3, 1.0), rng.uniform(0.8, 1.3)
+        f.box(x, 0.015, low, width, 0.03, tall, make.furniture())
+        f.box(x, 0.018, low + 0.03, width - 0.06, 0.03, tall - 0.06, make.plain(dark(rng)))
+
+
 def dark_space(
     builder: PanedBuilder, f: ObjectFrame, x: float, width: float, deep: float, height: float
 ) -> None:
@@ -162,7 +193,8 @@ def wall_with_doors(
 ) -> None:
     """A wall from `span[0]` to `span[1]` along x with (start, width, what) in it.
 
-    What: 'door', 'open' (into whatever is behind the wall) or 'dark' (into an unlit room).
+    What: 'door', 'open' (into whatever is behind the wall), 'dark' (into an unlit room) or 'front'
+    (no gap, but something dark before the wall).
     """
     rng, make = builder.rng, builder.make
     skirting = make.furniture() if rng.random() < 0.7 else None
@@ -179,6 +211,10 @@ def wall_with_doors(
         if not what:
             break
         middle = start + 0.5 * width
+        if what == 'front':
+            f.box(middle, -0.5 * THICK_M, 0, width, THICK_M, height, wall)
+            dark_front(builder, builder.frame(*f.at(0, 0), f.yaw), middle, width, height)
+            continue
         f.box(middle, -0.5 * THICK_M, HEAD_M, width, THICK_M, height - HEAD_M, wall)
         if what == 'door':
             door = builder.frame(*f.at(0, 0), f.yaw)  # an object of its own
@@ -190,7 +226,9 @@ def wall_with_doors(
             ajar(builder, f, middle, width)
 
 
-def _gaps(rng: random.Random, low: float, high: float, crowd: float) -> list:
+def _gaps(
+    rng: random.Random, low: float, high: float, crowd: float
+) -> list[tuple[float, float, str]]:
     """Doors and doorways along a wall."""
     found = []
     at = low + rng.uniform(0.1, 1.5)
@@ -198,7 +236,7 @@ def _gaps(rng: random.Random, low: float, high: float, crowd: float) -> list:
         width = rng.choice((rng.uniform(0.75, 1.05), rng.uniform(0.75, 1.05), 1.7))
         if at + width > high:
             return found
-        what = rng.choice(('door', 'door', 'door', 'open', 'dark', 'dark'))
+        what = rng.choice(('door', 'door', 'door', 'door', 'open', 'dark', 'dark', 'front'))
         found.append((at, width, what))
         at += width + rng.choice((0.15, rng.uniform(0.1, 0.6), rng.uniform(0.3, 3.0))) / crowd
 

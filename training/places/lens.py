@@ -57,7 +57,7 @@ def _drawn(rng: random.Random) -> dict:
     if pick < 0.58:
         return {'flare': rng.uniform(0.2, 1.2)}
     if pick < 0.84:
-        return {'light': math.exp(rng.uniform(math.log(0.16), math.log(0.6))),
+        return {'light': math.exp(rng.uniform(math.log(0.22), math.log(0.65))),
                 'noise': rng.uniform(2, 14)}  # fmt: skip
     return {'shake_px': rng.uniform(4, 16)}
 

@@ -94,7 +94,9 @@ class PanedBuilder(PlaceBuilder):
         self, floor: int, light: Light, sky: Sky = WHITE, hall: Hall | None = None, **more: Any
     ) -> PanedPlace:
         """Return the place; `more` are other fields of `Place`."""
-        panes = {'panes': tuple(self.panes), 'watcher': tuple(self.watcher)}
+        there = {part.object_id for part in self.parts}  # an object may have been removed
+        kept = tuple(pane for pane in self.panes if pane.object_id in there)
+        panes = {'panes': kept, 'watcher': tuple(self.watcher)}
         finishes, parts = tuple(self.make.finishes), tuple(self.parts)
         markings = tuple(self.markings)
         return PanedPlace(finishes, floor, parts, light, sky, hall, markings, **more, **panes)

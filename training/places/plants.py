@@ -7,8 +7,10 @@ import random
 
 from midas_depth_ros.sim.furnished.furniture import leaves
 from midas_depth_ros.sim.furnished.place import (
+    BOX,
     FinishMaker,
     ObjectFrame,
+    Part,
     Place,
     colour,
     varied,
@@ -153,7 +155,15 @@ def plants(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
     builder.parts[:] = [
         part
         for part in builder.parts
-        if math.dist(part.centre, pose.position) > max(part.half) + NEAREST_M
-        or part.object_id < first
+        if part.object_id < first or part.shape == BOX or not _too_near(part, pose)
     ]
     return builder.finished(place), pose
+
+
+def _too_near(part: Part, pose: Pose) -> bool:
+    """Whether a leaf or a stalk would hang before the lens."""
+    level = not part.pitch_rad and not part.roll_rad
+    wide = max(part.half[:2]) if level else max(part.half)
+    high = part.half[2] if level else max(part.half)
+    away = math.dist(part.centre[:2], (pose.x_m, pose.y_m))
+    return away < wide + NEAREST_M and abs(part.centre[2] - pose.z_m) < high + NEAREST_M

@@ -9,12 +9,25 @@ import random
 from midas_depth_ros.sim.furnished.place import Place
 from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.scene import Pose
-from training.places.first import any_place
+from training.places.doors import doors
+from training.places.first import Layout, any_place
+from training.places.indoors import clutter, room, table_top
+from training.places.stairs import stairs
+
+LAYOUTS: dict[Layout, float] = {
+    room: 0.35,
+    clutter: 0.15,
+    any_place: 0.2,
+    doors: 0.1,
+    stairs: 0.1,
+    table_top: 0.1,
+}
 
 
 def tilted(rng: random.Random, atlas: Atlas) -> tuple[Place, Pose]:
     """Another place, seen by a camera that is mounted, or held, like that."""
-    place, pose = any_place(rng, atlas)
+    layout = rng.choices(list(LAYOUTS), list(LAYOUTS.values()))[0]
+    place, pose = layout(rng, atlas)
     return place, tilt(rng, pose)
 
 

@@ -10,8 +10,8 @@ the decoder's last features, at those of stride 32, which tell what kind of thin
 their mean over the picture. It is trained on the features as they are, so that depth does not
 depend on it.
 
-The weights are a NumPy archive of the state dict, kernels as float16. Training and figures:
-docs/embedded_model.md, and the card beside the file.
+The weights are a NumPy archive of the state dict, kernels as float16. Figures:
+docs/embedded_model.md, and the card beside the file; training: training/DIARY.md.
 """
 
 from __future__ import annotations
