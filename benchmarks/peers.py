@@ -43,6 +43,7 @@ from midas_depth_ros.depth.backends import find_backend, model_of
 from midas_depth_ros.depth.estimator import DepthEstimator
 from midas_depth_ros.depth.models import spec
 from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
+from midas_depth_ros.images import stamp_ns
 from midas_depth_ros.lab import processes
 from midas_depth_ros.lab.output import print_status
 from midas_depth_ros.lab.processes import Child, Children, cpu_seconds, resident_mib
@@ -63,7 +64,8 @@ HERE = Path(__file__).parent
 SIZE = (640, 480)  # of the pictures
 PICTURES = 8  # different ones, shown again and again
 START_TIMEOUT_S, FRAME_TIMEOUT_S = 300.0, 120.0
-RESEND_S = 0.5  # between pictures while a node starts
+RESEND_S = 20.0  # between pictures while a node starts: one may come too early for it
+POLL_S = 0.1
 WARM_UP_FRAMES = 3
 SETTLE_S = 0.02  # after a depth: the node puts its buffers away, its thread pools stop spinning
 
@@ -116,6 +118,7 @@ class Meter(Node):
         kind = CompressedImage if peer.compressed else Image
         self._publisher = self.create_publisher(kind, peer.images, 1)
         self._received: list[tuple[int, Header]] = []
+        self._stamps: set[int] = set()  # of the pictures, ns
         qos.make_subscription(self, Image, peer.depth, self._on_depth, qos.best_effort(10))
         self._messages = [self._message(rgb) for rgb in pictures()]
         self.kept_stamps = True
@@ -133,21 +136,19 @@ class Meter(Node):
     def start(self, child: Child) -> float:
         """Wait until the node publishes; returns the seconds it took. Raises PeerError."""
         began = time.monotonic()
-        waiting = bool(self._peer.lifecycle)
+        waiting, sent = bool(self._peer.lifecycle), -RESEND_S
         while not self._received:
             if child.exit_code is not None:
                 raise PeerError(f'{child.status()}: {child.last_message()}')
             if time.monotonic() - began > START_TIMEOUT_S:
                 raise PeerError(f'no depth within {START_TIMEOUT_S:g} s')
             waiting = waiting and not self._activate()
-            self._send()
-            self._spin(RESEND_S)
-        took = time.monotonic() - began
-        count = 0
-        while len(self._received) > count:  # what has queued up meanwhile
-            count = len(self._received)
-            self._spin(max(4 * RESEND_S, 2 * took / max(self._sent, 1)))
-        return took
+            is_due = time.monotonic() - began > sent + RESEND_S
+            if is_due and self._publisher.get_subscription_count():
+                sent = time.monotonic() - began
+                self._send()
+            self._spin(POLL_S)
+        return time.monotonic() - began
 
     def _activate(self) -> bool:
         client = self.create_client(ChangeState, f'{self._peer.lifecycle}/change_state')
@@ -168,6 +169,7 @@ class Meter(Node):
         message = self._messages[self._sent % PICTURES]
         self._sent += 1
         now_ns = time.time_ns()
+        self._stamps.add(now_ns)
         message.header.stamp = time_message(now_ns)
         self._publisher.publish(message)
         return now_ns
@@ -177,13 +179,21 @@ class Meter(Node):
         self._received.clear()
         sent_ns = self._send()
         deadline = time.monotonic() + FRAME_TIMEOUT_S
-        while not self._received:
+        while (answer := self._answer(sent_ns)) is None:
             if time.monotonic() > deadline:
                 raise PeerError(f'{self._peer.name}: no depth for a picture')
             self._executor.spin_once(timeout_sec=1.0)
-        received_ns, header = self._received[0]
-        self.kept_stamps &= header.stamp == time_message(sent_ns)
+        received_ns, stamp = answer
+        self.kept_stamps &= stamp == sent_ns
         return (received_ns - sent_ns) / 1e6
+
+    def _answer(self, sent_ns: int) -> tuple[int, int] | None:
+        """When the depth of this picture came, and its stamp; that of an earlier one is none."""
+        for received_ns, header in self._received:
+            stamp = stamp_ns(header)
+            if stamp == sent_ns or stamp not in self._stamps:
+                return received_ns, stamp
+        return None
 
     def _spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -360,8 +360,8 @@ def _drawn_out(changes: Changes, shape: tuple[int, ...]) -> Tiles:
     for axis, across, same in ((0, along, down), (1, down, along)):
         across, same = across.mean(axis=1 - axis), same.mean(axis=1 - axis)
         lines = (same < DRAWN_OUT * across) & (across > MIN_CHANGE)
-        lines = _regions(lines[:, None], DRAWN_REGION)[:, 0]
-        np.moveaxis(drawn, axis, 0)[lines] = True
+        if lines.any():
+            np.moveaxis(drawn, axis, 0)[_regions(lines[:, None], DRAWN_REGION)[:, 0]] = True
     return drawn
 
 

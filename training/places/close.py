@@ -225,15 +225,16 @@ def on_table(f: ObjectFrame) -> None:
 
 
 def _cloth(builder: PanedBuilder, deep: tuple[float, float], wide: float, top: float) -> None:
-    """A heap of cloth: a coat, a towel, a bag."""
+    """A heap of cloth: a coat, towels, bedding; a large one covers most of the table."""
     rng, make = builder.rng, builder.make
     x, y = rng.uniform(*deep), rng.gauss(0, 0.3)
     f, look = builder.frame(x, y, rng.uniform(0, 3), top), make.cloth()
-    size = rng.uniform(0.15, 0.35)
-    for _ in range(rng.randint(4, 10)):
-        long, thick = size * rng.uniform(0.3, 0.8), size * rng.uniform(0.05, 0.25)
-        at = rng.gauss(0, 0.3) * size, rng.gauss(0, 0.3) * size, 0.3 * thick
-        f.ball(*at, long, 0.4 * long, thick, look, yaw=rng.uniform(0, 3))
+    size = rng.choice((rng.uniform(0.15, 0.35), 0.5 * wide))
+    for _ in range(rng.randint(5, 14)):
+        long, thick = min(size, 0.5) * rng.uniform(0.3, 0.8), rng.uniform(0.01, 0.07)
+        at = rng.gauss(0, 0.4) * size, rng.gauss(0, 0.4) * size, 0.3 * thick
+        tilt = rng.gauss(0, 0.12)
+        f.ball(*at, long, 0.4 * long, thick, look, yaw=rng.uniform(0, 3), pitch=tilt)
 
 
 def _before_shelf(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:

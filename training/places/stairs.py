@@ -36,7 +36,7 @@ from training.places.panes import PanedBuilder, PanedPlace
 
 LIP_M = 0.002  # by which the edge of a well stands above the floor
 SLAB_M = 0.25
-BARS = 34  # at most, of one railing
+BARS = 60  # at most, of one railing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,11 +144,9 @@ def railing(f: ObjectFrame, start: Vector, end: Vector) -> None:
 
 
 def stairs(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
-    """Stairs up or down ahead, or seen from the side."""
-    pick = rng.random()
-    if pick < 0.45:
-        return _well(rng, atlas)
-    return (_up_indoors if pick < 0.75 else _up_outdoors)(rng, atlas)
+    """Stairs up or down ahead, or seen from the side; or a railing alone."""
+    layouts = (_well, _up_indoors, _up_outdoors, _balustrade)
+    return rng.choices(layouts, (0.4, 0.25, 0.2, 0.15))[0](rng, atlas)
 
 
 def _up_indoors(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
@@ -204,6 +202,42 @@ def _up_outdoors(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
     pose = indoor_pose(rng, 0, y + rng.gauss(0, 0.5), rng.gauss(0, 0.3), 2.5)
     keep_clear(builder, pose, 0.25)
     return builder.place(floor, light, sky, haze_m=haze), pose
+
+
+def _balustrade(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
+    """A railing across the way outdoors, 0.5 to 5 m ahead; often the ground ends there."""
+    make = FinishMaker(rng, atlas)
+    builder = PanedBuilder(make)
+    light, sky, haze = daylight(make)
+    floor = road_finish(make) if rng.random() < 0.6 else floor_finish(make)[0]
+    far, turn = math.exp(rng.uniform(math.log(0.5), math.log(5.0))), rng.gauss(0, 0.5)
+    deep = rng.uniform(0.4, 6) if rng.random() < 0.6 else 0.0
+    level = {}
+    if deep:
+        edge = builder.frame(far + 0.1, 0, turn, object_id=FLOOR_ID)
+        edge.box(-30, 0, -SLAB_M, 60, 120, SLAB_M, floor)
+        level = {'ground_m': -deep, 'ground': meadow_finish(make)}
+    wide = rng.uniform(1.5, 6)
+    railing(builder.frame(far, 0, turn + math.pi / 2), (-wide, 0, 0), (wide, 0, 0))
+    pose = indoor_pose(rng, 0, rng.gauss(0, 0.4), rng.gauss(0, 0.25), 2.5)
+    space = FloorSpace([(0, 0, 0.7), (far, 0, 0.5)])
+    for _ in range(rng.choice((2, 5, 9))):  # behind it
+        beyond, bearing = far + rng.uniform(1.5, 25), rng.gauss(0, 0.5)
+        x, y = beyond * math.cos(bearing), beyond * math.sin(bearing)
+        if space.free(x, y, 1.0):
+            space.take(x, y, 1.0)
+            build = rng.choice((things.any_tree, things.bush, things.car, things.pole))
+            build(builder.frame(x, y, rng.uniform(0, math.tau), -deep))
+    for _ in range(rng.choice((0, 1, 3))):
+        away, bearing = rng.uniform(15, 50), rng.gauss(0, 0.6)
+        x, y = away * math.cos(bearing), away * math.sin(bearing)
+        house = builder.frame(x, y, bearing + math.pi / 2, -deep)
+        things.house(house, rng.uniform(8, 20), 9, rng.uniform(5, 15))
+    if far > 1.5 and rng.random() < 0.5:
+        build = rng.choice((things.bench, things.bollard, things.bush))
+        build(builder.frame(far - 0.6, rng.gauss(0, 1.0), rng.uniform(0, 6)))
+    keep_clear(builder, pose, 0.2)
+    return builder.place(floor, light, sky, haze_m=haze, **level), pose
 
 
 def _well(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:

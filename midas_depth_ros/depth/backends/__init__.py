@@ -31,6 +31,10 @@ from midas_depth_ros.depth.models import WEIGHTS_SUFFIXES, digest_of, onnx_of, s
 from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
 from midas_depth_ros.depth.models.spec import Enlargement, ModelSpec, Network, enlarged
 
+# Importing openvino reports that to its makers over the network, from a process of its own, unless
+# this module cannot be imported.
+sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
+
 AUTO = 'auto'
 PRECISIONS = ('f32', 'bf16', 'f16', 'int8')
 MODEL_SUFFIXES = ('.onnx', '.xml', '.tflite')  # models for a backend; other files hold weights

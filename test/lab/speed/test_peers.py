@@ -69,7 +69,7 @@ def peer(script: Path, how: str) -> Peer:
 
 def test_nodes_of_any_kind_are_measured(ros, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setenv('ROS_DOMAIN_ID', str(ros.domain_id))
-    monkeypatch.setattr(peers, 'RESEND_S', 0.1)
+    monkeypatch.setattr(peers, 'RESEND_S', 1.0)
     script = tmp_path / 'slow_peer.py'
     script.write_text(NODE)
     kinds = ('stamp', 'no stamp', 'compressed', 'lifecycle')
@@ -93,7 +93,7 @@ def test_a_node_that_ends_is_named_with_its_last_words(ros, tmp_path, monkeypatc
 
 def test_a_node_that_falls_silent_does_not_end_the_run(ros, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setenv('ROS_DOMAIN_ID', str(ros.domain_id))
-    monkeypatch.setattr(peers, 'RESEND_S', 0.1)
+    monkeypatch.setattr(peers, 'RESEND_S', 1.0)
     monkeypatch.setattr(peers, 'FRAME_TIMEOUT_S', 1.0)
     script, tired = tmp_path / 'slow_peer.py', tmp_path / 'tired_peer.py'
     script.write_text(NODE)
