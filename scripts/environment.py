@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,7 @@ def set_up(parts: list[str]) -> None:
     """Install these parts of requirements/ into VENV, unless its stamp says they are there."""
     check_python(sys.version_info[:2])
     sourced = sourced_ros()
+    check_machine(platform.machine(), sourced)
     parts = [parts[0], 'package', *parts[1:]]
     wanted = {part: fingerprint(part, sourced) for part in parts}
     present = read_stamp()
@@ -101,6 +103,15 @@ def check_python(running: tuple[int, ...]) -> None:
         raise SetupError(
             f'this is Python {running[0]}.{running[1]}; {lowest} to {highest} are supported. '
             f'Choose another: MIDAS_DEPTH_PYTHON=/path/to/python{highest} scripts/demo'
+        )
+
+
+def check_machine(machine: str, sourced: str) -> None:
+    """Raise SetupError where neither the package index has a ROS 2 nor one is sourced."""
+    if machine != 'x86_64' and not sourced:
+        raise SetupError(
+            f'the package index has ROS 2 for x86-64 alone, and this is {machine}: source an '
+            'installed ROS 2 and run this again (README, On ARM)'
         )
 
 

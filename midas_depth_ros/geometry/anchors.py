@@ -187,12 +187,15 @@ def _best_hypothesis(
     own = NETWORK * np.maximum(np.abs(anchors.inverse), FAR_SHARE * level)
     tolerance = 2 * np.sqrt(anchors.sigma**2 + own**2)
     weight = np.minimum(1 / tolerance, 3 / median(tolerance)) * emphasis
-    # (scale d + shift - inverse) / tolerance, of all hypotheses and anchors.
-    lines = np.stack([scale, shift, -np.ones(len(scale))], axis=1)
-    off = lines @ (np.stack([anchors.d, np.ones(len(tolerance)), anchors.inverse]) / tolerance)
+    # (scale d + shift - inverse) / tolerance, of all hypotheses and anchors; as shares of the
+    # typical d and 1/Z, which float32 bears.
+    unit = max(abs(quantile(ascending, 0.5)), spread)
+    lines = np.stack([scale * unit, shift, -np.ones(len(scale))], axis=1).astype(np.float32)
+    points = np.stack([anchors.d / unit, np.ones(len(tolerance)), anchors.inverse]) / tolerance
+    off = lines @ points.astype(np.float32)
     np.abs(off, out=off)
     np.minimum(off, 1, out=off)
-    best = int(np.argmin(off @ weight))
+    best = int(np.argmin(off @ weight.astype(np.float32)))
     return float(scale[best]), float(shift[best])
 
 

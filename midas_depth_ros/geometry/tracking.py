@@ -22,7 +22,10 @@ PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
 POINTS = 240  # followed at most
 STEPS = 9  # kept at most
-WINDOW_PX, LEVELS, MARGIN_PX = 11, 3, 6
+WINDOW_PX, MARGIN_PX = 11, 6
+# Halvings of the picture in which points are looked for: anywhere, where odometry expects them,
+# and where they came from.
+LEVELS, LEVELS_GUESSED, LEVELS_BACK = 3, 2, 1
 BLOCK_PX = 5  # around a point, whose texture counts
 THERE_AND_BACK_PX = 0.4  # largest difference of a point from where it came, tracked backward
 # Texture, by the eigenvalues that cv2.cornerEigenValsAndVecs gives: a grey level per pixel is 6e-5.
@@ -82,9 +85,10 @@ class PointTracks(Generic[Label]):
         if not len(self.here):
             return
         start = self.seen[-1]
+        levels = LEVELS if guess is None else LEVELS_GUESSED
         guess = self.here if guess is None else guess
-        there, found = _flow(self._step_grey, grey, start, guess)
-        back, found_back = _flow(grey, self._step_grey, there, start)
+        there, found = _flow(self._step_grey, grey, start, guess, levels)
+        back, found_back = _flow(grey, self._step_grey, there, start, LEVELS_BACK)
         good = found & found_back
         good &= _squared(self.certainty, back - start) < THERE_AND_BACK_PX**2
         good &= (there > MARGIN_PX).all(axis=1)
@@ -137,11 +141,11 @@ class PointTracks(Generic[Label]):
 
 
 def _flow(
-    first: np.ndarray, second: np.ndarray, start: np.ndarray, guess: np.ndarray
+    first: np.ndarray, second: np.ndarray, start: np.ndarray, guess: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray]:
     there, status, _ = cv2.calcOpticalFlowPyrLK(
         first, second, np.ascontiguousarray(start), np.ascontiguousarray(guess).copy(),
-        winSize=(WINDOW_PX, WINDOW_PX), maxLevel=LEVELS, criteria=CRITERIA,
+        winSize=(WINDOW_PX, WINDOW_PX), maxLevel=levels, criteria=CRITERIA,
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW, minEigThreshold=1e-4,
     )  # fmt: skip
     return there.reshape(-1, 2), (status.ravel() > 0) & np.isfinite(there).all(axis=-1).ravel()

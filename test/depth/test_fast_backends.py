@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -331,3 +332,18 @@ def test_torch_takes_bf16_when_asked(golden_weights_file: Path) -> None:
     picture = cv2.GaussianBlur(model_check.sample_pictures()['room_1'], (9, 9), 0)
     correlation, _ = model_check.compare(exact.infer(picture), rough.infer(picture))
     assert 0.99 < correlation < 1
+
+
+def test_a_robot_reports_to_nobody_that_it_uses_openvino(tmp_path: Path) -> None:
+    """By itself openvino tells its makers of each import, by a process and a number in HOME."""
+    pytest.importorskip('openvino')
+    code = (
+        'import sys; import midas_depth_ros.depth.backends.openvino_backend; '
+        'print([name for name in sys.modules if name.startswith("openvino_telemetry.")])'
+    )
+    environment = {**os.environ, 'HOME': str(tmp_path)}
+    environment.pop('CI', None)
+    command = [sys.executable, '-c', code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, '[]\n', '')
+    assert list(tmp_path.iterdir()) == []

@@ -33,6 +33,13 @@ def test_an_unsupported_python_is_named_with_the_remedy(environment, running):
     assert 'MIDAS_DEPTH_PYTHON' in str(error.value)
 
 
+def test_arm_without_a_ros_is_named_with_the_remedy(environment):
+    with pytest.raises(environment.SetupError, match=r'x86-64 alone, and this is aarch64: source'):
+        environment.check_machine('aarch64', '')
+    environment.check_machine('aarch64', 'jazzy')
+    environment.check_machine('x86_64', '')
+
+
 def test_a_full_disk_is_said_before_the_download(environment):
     with pytest.raises(environment.SetupError, match=r'0\.9 GB free at .*, 1\.1 GB needed\. Free'):
         environment.check_disk(900_000_000, ['runtime', 'package'])
