@@ -45,7 +45,6 @@ PARTS, MOST_EMPHASIS = 8, 5.0
 MIN_COVERED = 0.2  # of the picture must have a d between those of anchors
 # Beyond the d of anchors a network may bend: as often its error as it is farther than they spread.
 BEND = 1.0
-IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
 
 
 class Unsure(Refusal):
