@@ -421,7 +421,7 @@ def table(facts: Json) -> str:
     if max(facts['load_average']) > 2 * facts['cores']:
         load += ': others worked, too, so that CPU times and x hold and milliseconds are too high'
     lines = [
-        f'{facts["cpu"]}, {facts["cores"]} processors; {facts["threads"]} threads for each node; '
+        f'{facts["cpu"]}, {facts["cores"]} processors; threads of each node: {facts["threads"]}; '
         f'Python {facts["python"]}; {listed}. Load average {load}.\n',
         '| node | network | its input | runs on | stamp to depth, ms | p95 | CPU per frame, ms | x '
         '| MB | start, s | keeps the stamp |',
