@@ -95,11 +95,14 @@ ALONE = {'odometry': COLUMNS['odometry alone']}
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a network says of a frame, d (h, w) float32, and what is right for it."""
+    """What a network says of a frame, d (h, w) float32, what is right for it, and what the network
+    expects d to be off by.
+    """
 
     d: np.ndarray
     scale: float
     shift: float
+    error: np.ndarray | None = None
 
 
 class Timer:
@@ -131,14 +134,15 @@ class Maker:
     def update(
         self,
         frame: DriveFrame,
-        d: np.ndarray,
+        answer: Answer,
         grey: np.ndarray,
         pose: np.ndarray,
         found: dict[str, ScaleShift | Refusal],
         *,
         judged: bool,
     ) -> MetricFrame | None:
-        """Return one frame's metres. grey: (h, w) uint8 as large as `d`. judged: with obstacles."""
+        """Return one frame's metres. grey: (h, w) uint8, as large as d. judged: with obstacles."""
+        d = answer.d
         chosen = {name: found[name] for name in self.means.sources}
         fit = next(iter(chosen.values()))
         if len(chosen) > 1:
@@ -151,7 +155,7 @@ class Maker:
         part = 'metres' + (', obstacles' if judged else '') + (', fused' * self.means.fusion)
         return self.timer(
             part, self.metric.update, frame.stamp_s, d, grid, mount if judged else None, fit,
-            self.options, grey=grey, pose=knows_motion,
+            self.options, grey=grey, pose=knows_motion, error=answer.error,
         )  # fmt: skip
 
 
@@ -191,7 +195,7 @@ def driven(
             # Obstacles are made of the last frames alone: they must have been there before.
             last = index >= len(frames) - 1 - maker.options.obstacles.persistence
             judged = maker.means.fusion or last
-            metres = maker.update(frame, d, small, pose, found, judged=judged)
+            metres = maker.update(frame, answer, small, pose, found, judged=judged)
             made[name].append(Made(metres, maker.metric.reason))
     return made
 
@@ -211,10 +215,10 @@ def answers_of(
         return [Answer(*each) for each in disturbed_drive(frames, rng, **DISTURBANCES[noise])]
     answers = []
     for frame in frames:
-        d = network.infer(frame.rgb)
+        d, error = network.infer_with_error(frame.rgb)
         with np.errstate(divide='ignore'):
             right = best_fit(d, 1 / frame.view.inverse_depth)
-        answers.append(Answer(d, right.scale, right.shift))
+        answers.append(Answer(d, right.scale, right.shift, error))
     return answers
 
 

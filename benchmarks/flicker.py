@@ -93,7 +93,7 @@ def in_metres(recording: Recording, fit: Fit, motion: str) -> Frames:
         pose = recording.poses[index] if motion == 'odometry' else None
         frame = metric.update(
             recording.stamps_s[index], d, recording.grid, recording.mount, fit(index), options,
-            recording.grey[index], pose,
+            recording.grey[index], pose, error=recording.error[index],
         )  # fmt: skip
         made.inverse.append(None if frame is None else frame.inverse)
         found = frame.obstacles.nearest_range_m if frame and frame.obstacles else math.nan
@@ -400,7 +400,7 @@ def main(drives: int, seconds: float, path: Path | None) -> None:
     """Print the tables, or write them between their marks in a Markdown file."""
     cv2.setNumThreads(1)
     keep_freed_memory()  # as the node does
-    infer = load_estimator('embedded').infer
+    infer = load_estimator('embedded').infer_with_error
     driven_text, odometry, pictures = rendered_tables(SEEDS[:drives], seconds, infer)
     parts = {
         f'Rendered drives of {seconds:g} s, {min(drives, len(SEEDS))} in all:': driven_text,

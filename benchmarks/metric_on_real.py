@@ -34,6 +34,8 @@ from midas_depth_ros.geometry import (
     find_obstacles,
     fit_ground_plane,
 )
+from midas_depth_ros.geometry.fitting import NoFloor
+from midas_depth_ros.geometry.ground_plane import unjudged_line
 from midas_depth_ros.options.metric import ObstacleOptions
 
 FARTHEST_M = 10.0  # what a small robot acts on; lidar reaches farther
@@ -209,12 +211,28 @@ class Errors:
 
 
 @dataclasses.dataclass(frozen=True)
+class TakenForFloor:
+    """What the fit takes for a floor, accepted or not, against the measured floor.
+
+    errors: of its metres, everywhere. right: share of its cells that are floor; found: of the
+    floor's cells that are its own; cells without measured depth do not count. tilt: by how much
+    more its 1/Z is too large at the right edge of the picture than at the left, as a share.
+    """
+
+    errors: Errors
+    right: float
+    found: float
+    tilt: float
+
+
+@dataclasses.dataclass(frozen=True)
 class PairFigures:
     """What one picture gave.
 
     refused: why there are no metres, '' where there are. errors: by name; of the fit to the floor
     only where it was accepted. ahead_m: metres ahead to the nearest obstacle by the measured depth
-    and by ours; inf = none, NaN = too little was measured there, or refused.
+    and by ours; inf = none, NaN = too little was measured there, or refused. floor: how right what
+    the fit takes for a floor is, if anything is like one.
     """
 
     name: str
@@ -222,6 +240,7 @@ class PairFigures:
     refused: str
     errors: dict[str, Errors]
     ahead_m: tuple[float, float]
+    floor: TakenForFloor | None
 
 
 FLOOR, BEST, PLANE, CONSTANT = 'floor', 'best', 'plane', 'constant'
@@ -281,7 +300,33 @@ def figures_of(pair: Pair, mount: CameraMount, d: np.ndarray, enlarge: Enlarge) 
         ahead = nearest_ahead(depth_of(fit, d), pair.camera, mount, fit.residual)
     refused = fit.reason if isinstance(fit, Refusal) else ''
     measured = nearest_measured(pair, mount, d.shape)
-    return PairFigures(pair.name, mount, refused, errors, (measured, ahead))
+    floor = taken_for_floor(pair, mount, d, full)
+    return PairFigures(pair.name, mount, refused, errors, (measured, ahead), floor)
+
+
+def taken_for_floor(
+    pair: Pair, mount: CameraMount, d: np.ndarray, full: np.ndarray
+) -> TakenForFloor | None:
+    """Return how right the floor of the fit is, before it is judged; full: d as large as the
+    picture. None: nothing is like one, or none of it is measured floor.
+    """
+    try:
+        cells, line = unjudged_line(d, pair.camera.normalised_grid(*d.shape[::-1]), mount)
+    except NoFloor:
+        return None
+    inverse = 1 / reduced_depth(pair.depth_z, cells.d.shape)
+    measured = np.isfinite(inverse) & cells.candidate
+    on_floor = (np.abs(inverse - cells.ground) < cells.tolerance) & measured
+    if not (line.on_floor & on_floor).any():
+        return None
+    across = np.broadcast_to(np.linspace(-0.5, 0.5, cells.d.shape[1]), cells.d.shape)
+    off = line.inverse_depth[line.on_floor] / cells.ground[line.on_floor] - 1
+    return TakenForFloor(
+        errors_of(depth_of(ScaleShift(line.scale, line.shift, 'ground'), full), pair.depth_z),
+        float(on_floor[line.on_floor & measured].mean()),
+        float(line.on_floor[on_floor].mean()),
+        float(np.polyfit(across[line.on_floor], off, 1)[0]),
+    )
 
 
 Enlarge = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
@@ -359,10 +404,20 @@ def metres(ahead_m: float) -> str:
 
 
 def refusal_lines(figures: list[PairFigures]) -> Iterator[str]:
-    yield header('picture', 'why there are no metres')
+    yield header(
+        'picture', 'why there are no metres', 'its metres, median / 90 %',
+        'taken for floor: is floor', 'floor: is taken for it', 'tilted, left to right',
+    )  # fmt: skip
     for f in figures:
-        if f.refused:
-            yield f'| {f.name} | {f.refused} |'
+        if not f.refused:
+            continue
+        cells = [f.name, f.refused, '', '', '', '']
+        if f.floor is not None:
+            cells[2:] = [
+                f'{percent(f.floor.errors.median)} / {percent(f.floor.errors.most)}',
+                f'{f.floor.right:.0%}', f'{f.floor.found:.0%}', f'{round(100 * f.floor.tilt):+d}%',
+            ]  # fmt: skip
+        yield f'| {" | ".join(cells)} |'
 
 
 def summary_lines(figures: list[PairFigures]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 Any model's name or weights file is scored beside baselines that see no picture.
 
     python -m benchmarks.model_quality real embedded midas_small --per-picture
+    python -m benchmarks.model_quality sureness embedded
     python -m benchmarks.model_quality flicker embedded --drive FOLDER_OF_FRAMES
     python -m benchmarks.model_quality blindness embedded --write docs/blindness.md
 """
@@ -10,6 +11,7 @@ Any model's name or weights file is scored beside baselines that see no picture.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -151,10 +153,15 @@ def fitted(guess: np.ndarray, wanted: np.ndarray, where: np.ndarray) -> np.ndarr
 
 
 def ordinal(guess: Floats, truth: Floats) -> float:
-    """Return the share of random pairs in the right order; a tie counts half."""
+    """Return the share of random pairs in the right order; a tie counts half.
+
+    NaN where no pair's depths differ by a quarter.
+    """
     pairs = np.random.default_rng(0).integers(0, truth.size, (2, PAIRS))
     first, second = truth[pairs]
     clear = np.maximum(first / second, second / first) > RATIO
+    if not clear.any():
+        return math.nan
     order = np.sign(guess[pairs[0]] - guess[pairs[1]])[clear]
     return float(np.mean(0.5 + 0.5 * order * np.sign(first - second)[clear]))
 
@@ -202,6 +209,63 @@ def real(models: tuple[str, ...], data: Path | None, per_picture: bool) -> None:
         for name, predict in predictors.items()
     }
     Console().print(table_of(results, items, per_picture))
+
+
+# --- Whether a model knows where it is wrong, on the same pictures.
+#
+# The pixels of each picture are halved by the error that the model expects of 1/Z, as a share of
+# 1/Z; with the fit of `score`, AbsRel is that of each half. What is far is off by a larger share in
+# any case, so the picture is halved by distance alone, too: the model should do better than that.
+
+
+def halves(surest_first: Floats, relative: Floats) -> tuple[float, float]:
+    """Return the mean of `relative` over the half that comes first, and over the other."""
+    order = np.argsort(surest_first, kind='stable')
+    middle = len(order) // 2
+    return float(relative[order[:middle]].mean()), float(relative[order[middle:]].mean())
+
+
+def sureness_of(prediction: Floats, error: Floats, item: Item) -> dict[str, tuple[float, float]]:
+    """Return AbsRel of the surest and of the least sure half, by the model and by distance alone.
+
+    prediction, error: (H, W) as `item.inverse_depth`.
+    """
+    valid = item.inverse_depth > 0
+    truth, guess = item.inverse_depth[valid], prediction[valid].astype(np.float64)
+    design = np.stack([guess, np.ones(guess.shape)], axis=1)
+    scale, shift = np.linalg.lstsq(design, truth, rcond=None)[0]
+    inverse = np.clip(scale * guess + shift, truth.min(), truth.max())
+    relative = np.abs(truth / inverse - 1)
+    said = abs(scale) * error[valid].astype(np.float64) / inverse
+    return {'by the model': halves(said, relative), 'by distance': halves(1 / inverse, relative)}
+
+
+@main.command()
+@click.argument('model', default='embedded')
+@click.option('--data', type=click.Path(path_type=Path), help='Folder with MANIFEST.json.')
+def sureness(model: str, data: Path | None) -> None:
+    """Compare the surest half of each real picture with the least sure one."""
+    folder = data or Path(os.environ.get('MIDAS_DEPTH_TEST_DATA', DEFAULT_DATA))
+    if not (folder / 'MANIFEST.json').is_file():
+        raise click.ClickException(f'no MANIFEST.json in {folder}: choose a folder with --data')
+    estimator = load_estimator(model)
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for item in load_items(folder):
+        shape = item.inverse_depth.shape
+        depth, error = estimator.infer_with_error(item.rgb)
+        if error is None:
+            raise click.ClickException(f'{model} does not say what error it expects')
+        whole = estimator.enlarge(depth, shape), cv2.resize(error, shape[::-1])
+        for kind in (item.scene_type, 'all'):
+            for way, pair in sureness_of(*whole, item).items():
+                found.setdefault(kind, {}).setdefault(way, []).append(pair)
+    table = Table('scene type (pictures)', 'halved', 'surest AbsRel', 'least sure', 'ratio')
+    for kind in (*(name for name in found if name != 'all'), 'all'):
+        for way, pairs in found[kind].items():
+            sure, other = np.mean(pairs, axis=0)
+            figures = (f'{sure:.3f}', f'{other:.3f}', f'{sure / other:.2f}')
+            table.add_row(f'{kind} ({len(pairs)})', way, *figures)
+    Console().print(table)
 
 
 # --- Flicker from frame to frame, beyond what motion explains.

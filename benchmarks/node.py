@@ -33,6 +33,10 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from midas_depth_ros.depth import estimator
+from midas_depth_ros.depth.backends import LoadedBackend
+from midas_depth_ros.depth.models.spec import PictureInput
+from midas_depth_ros.geometry import Beams, ScaleShift, metric
+from midas_depth_ros.geometry.obstacles import ObstacleMemory
 from midas_depth_ros.images import read_image
 from midas_depth_ros.lab.processes import (
     PROC,
@@ -42,7 +46,6 @@ from midas_depth_ros.lab.processes import (
     node_command,
     resident_mib,
 )
-from midas_depth_ros.lab.speed.bench_nodes import make_estimator
 from midas_depth_ros.lab.speed.candidates import find_weights
 from midas_depth_ros.lab.speed.nodes import (
     ALL_OUTPUTS,
@@ -54,8 +57,9 @@ from midas_depth_ros.lab.speed.nodes import (
     feeding,
     node_parameters,
 )
-from midas_depth_ros.nodes.depth import node, output, worker
+from midas_depth_ros.nodes.depth import frame_scale, node, output, worker
 from midas_depth_ros.nodes.depth.worker import keep_freed_memory
+from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import image_message
 from midas_depth_ros.nodes.ros.spinning import run_node
@@ -143,11 +147,12 @@ FULL_HD = (1920, 1080)
 RATE_HZ, MAX_RATE_HZ = 60.0, 5.0
 WARM_UP_FRAMES, SETTLE_S = 30, 0.02
 STARTED_S = 4.0  # for a node without heatmaps to subscribe
-MAIN, OTHER = 'main: rclpy waits, takes messages, calls back', 'inference: all steps of a frame'
+MAIN = 'main: rclpy waits, takes messages, calls back'
+INFERENCE = 'inference: all steps of a frame but the network'
 THREADS = {
     'dds.shm': 'Fast DDS: out of shared memory into its history',
     'dds.': 'Fast DDS: the rest',
-    'python': OTHER,
+    'python': INFERENCE,
 }
 KINDS = ('the cached model, mapped', 'libraries and programs, mapped', 'made while running')
 Times = dict[str, float]
@@ -200,16 +205,22 @@ def frames_for(feeder: Feeder, seconds: float) -> int:
 
 
 def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
-    """Return CPU milliseconds per frame of a node of `serve`, by thread and, if any, by step."""
+    """Return CPU milliseconds per frame of a node of `serve`, by thread and, if any, by step.
+
+    Those of the network, which runs in the inference thread, are left out.
+    """
     folder.mkdir()
     steps = folder / 'steps.json'
     with feeding(folder, SIZE) as feeder:
-        feeder.watch(CAMERA, (DEPTH, CLOSENESS))
+        feeder.watch(CAMERA, OUTPUTS[which])
         child, _ = feeder.start(CAMERA, which, _command(which, str(steps)))
         for _ in range(WARM_UP_FRAMES):
             feeder.latency_ms(CAMERA)
         threads = spent_by(child.process.pid, lambda: frames_for(feeder, seconds))
-    return threads, json.loads(steps.read_text()) if steps.exists() else {}
+    found: Times = json.loads(steps.read_text()) if steps.exists() else {}
+    if found:
+        threads[INFERENCE] -= found.pop(NETWORK)
+    return threads, found
 
 
 def per_second(
@@ -271,18 +282,15 @@ def profile(seconds: float) -> None:
     """Profile the node, and print tables."""
     with tempfile.TemporaryDirectory(prefix='midas_depth_profile_') as name:
         logs = Path(name)
-        click.echo('depth_node without a network, and a node that only passes messages', err=True)
-        threads, steps = per_frame('null', logs / 'null', seconds)
-        threaded, _ = per_frame('threaded', logs / 'threaded', seconds)
-        passing, _ = per_frame('passing', logs / 'passing', seconds)
-        show('CPU per frame of 640x480, by step of the inference thread:', 'ms', steps)
+        click.echo('depth_node, and a node that only passes messages', err=True)
+        threads, steps = zip(
+            *(per_frame(which, logs / which, seconds) for which in OUTPUTS), strict=True
+        )
         show(
-            'CPU per frame of 640x480, by thread:', 'ms', threads, threaded, passing,
-            heads=[
-                'depth_node without network, ms', 'OpenCV with all threads, ms',
-                'only passing messages, ms',
-            ],
+            'CPU per frame of 640x480, by step of the inference thread:', 'ms', *steps[:2],
+            heads=HEADS[:2],
         )  # fmt: skip
+        show('CPU per frame of 640x480, by thread:', 'ms', *threads, heads=HEADS)
         click.echo('1080p at 60 Hz', err=True)
         null_network = node_command(
             'lab.speed.bench_nodes no_network', {'cameras': [CAMERA], 'max_rate': MAX_RATE_HZ}
@@ -304,28 +312,60 @@ def profile(seconds: float) -> None:
 # --- The nodes of `profile`: one that records where its time goes, and minimal ones.
 
 SHAPE = (480, 640)
-WHOLE = 'the whole frame'
-# (owner, attribute, step) of all that the inference thread does with a frame. Steps do not overlap,
-# apart from the whole.
+RELATIVE = (DEPTH, CLOSENESS)  # beside the heatmap, which is always watched
+METRIC = (
+    'depth/image', 'depth/camera_info', 'scan', 'seen_free', 'proximity', 'nearest_point'
+)  # fmt: skip
+OUTPUTS = {
+    'relative': RELATIVE,
+    'metric': (*RELATIVE, *METRIC),
+    'threaded': RELATIVE,
+    'passing': RELATIVE,
+}
+HEADS = (
+    'relative outputs, ms', 'and in metres, ms', 'OpenCV with all threads, ms',
+    'only passing messages, ms',
+)  # fmt: skip
+# The camera of `picture`, whose floor gives the scale.
+MOUNT = {'camera_height': 0.3, 'camera_pitch': 0.105, 'horizontal_fov': 1.152}
+WHOLE, NETWORK = 'everything between', 'the network'
+MESSAGES = (
+    'image_message', 'bgr_message', 'vector_message', 'depth_message', 'camera_info_message',
+    'scan_message', 'range_message', 'point_message', 'copied_header',
+)  # fmt: skip
+# (owner, attribute, step) of all that the inference thread does with a frame. What a step calls
+# that is a step itself does not count for it.
 STEPS: tuple[tuple[Any, str, str], ...] = (
     (worker.Worker, '_infer_and_publish', WHOLE),
     (worker, 'decode_image', 'find the pixels in the message'),
-    (estimator.DepthEstimator, 'infer', 'resize, normalise, check what the network gives'),
+    (worker, 'verdict_for', 'judge the picture'),
+    (PictureInput, 'preprocess', 'resize and normalise'),
+    (LoadedBackend, '_answer', NETWORK),
+    (estimator.DepthEstimator, 'infer', 'check what the network gives'),
+    (estimator.DepthEstimator, 'infer_with_error', 'check what the network gives'),
     (output, 'closeness_of_picture', 'closeness'),
+    (frame_scale, 'fit_ground_plane', 'floor fit'),
+    (metric, 'sigma_and_of_surfaces', 'sigma'),
+    (metric, 'find_obstacles', 'obstacles'),
+    (ObstacleMemory, 'update', 'obstacles of earlier frames'),
+    (metric.MetricDepth, 'update', 'scale filter, metres'),
+    (Beams, 'scan', 'scan'),
+    (output, 'corridor_free_m', 'proximity'),
     (estimator.DepthEstimator, 'enlarge', 'enlarge depth'),
+    (ScaleShift, 'depth', 'metres at the size of the picture'),
     (Heatmap, 'render', 'heatmap'),
-    (output, 'image_message', 'depth as a message'),
-    (output, 'bgr_message', 'heatmap as a message'),
-    (output.RelativeOutput, 'send', 'publish depth, heatmap and closeness'),
+    *((messages, name, 'arrays into messages') for name in MESSAGES),
+    (qos.PublisherTable, 'send', 'publish'),
+    (qos.PublisherTable, 'wanted', 'ask who subscribes'),
 )
 
 
 class Clock:
-    """CPU seconds of the calling thread, by step."""
+    """CPU seconds of the calling thread within a frame, by step."""
 
     def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.frames = 0
+        self.frames: list[dict[str, float]] = []
+        self._running: list[float] = []  # of each step that runs: seconds of the steps within it
 
     def watch(self, owner: Any, attribute: str, step: str) -> None:
         """Replace a function by a timed one."""
@@ -333,22 +373,29 @@ class Clock:
 
         @functools.wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
+            if step == WHOLE:
+                self.frames.append(defaultdict(float))
+            elif not self._running:  # not in a frame, as when the model is checked
+                return function(*args, **kwargs)
+            self._running.append(0.0)
             began = time.thread_time()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.seconds[step] += time.thread_time() - began
-                self.frames += step == WHOLE
+                spent = time.thread_time() - began
+                self.frames[-1][step] += spent - self._running.pop()
+                if self._running:
+                    self._running[-1] += spent
 
         is_static = isinstance(inspect.getattr_static(owner, attribute), staticmethod)
         setattr(owner, attribute, staticmethod(timed) if is_static else timed)
 
     def per_frame_ms(self) -> dict[str, float]:
-        """Return the time by step, in order; the rest comes last."""
-        frames = max(self.frames, 1)
-        found = {step: 1e3 * self.seconds[step] / frames for _, _, step in STEPS}
-        whole = found.pop(WHOLE)
-        return {**found, 'everything between': whole - sum(found.values())}
+        """Return the mean by step, in order; the rest comes last."""
+        frames = self.frames[WARM_UP_FRAMES:]
+        steps = [step for _, _, step in STEPS[1:]] + [WHOLE]
+        sums = {step: sum(frame.get(step, 0.0) for frame in frames) for step in steps}
+        return {step: 1e3 * spent / len(frames) for step, spent in sums.items() if spent}
 
 
 class PassingNode(Node):
@@ -392,15 +439,15 @@ class ReceivingNode(Node):
 
 
 @main.command(hidden=True)
-@click.argument('which', type=click.Choice(['null', 'threaded', 'passing', 'receiving']))
+@click.argument('which', type=click.Choice([*OUTPUTS, 'receiving']))
 @click.argument('camera')
 @click.argument('output', required=False, type=click.Path(path_type=Path))
 def serve(which: str, camera: str, output: Path | None) -> None:
     """Run a node of `profile` until SIGINT or SIGTERM.
 
-    null: depth_node without a network; threaded: the same, OpenCV with all threads. These write CPU
-    milliseconds per frame and step to OUTPUT. passing: takes a picture, publishes ready messages.
-    receiving: subscribes, and takes nothing.
+    relative, metric: depth_node with the embedded model on one thread; threaded: the same, OpenCV
+    with all threads. These write CPU milliseconds per frame and step to OUTPUT. passing: takes a
+    picture, publishes ready messages. receiving: subscribes, and takes nothing.
     """
     keep_freed_memory()
     if which == 'passing':
@@ -412,8 +459,12 @@ def serve(which: str, camera: str, output: Path | None) -> None:
     clock = Clock()
     for step in STEPS:
         clock.watch(*step)
-    overrides = [Parameter('cameras', value=[camera]), Parameter('max_rate', value=0.0)]
-    code = run_node(lambda: node.DepthNode(make_estimator, parameter_overrides=overrides), [])
+    parameters = {
+        'cameras': [camera], 'model': 'embedded', 'num_threads': 1, 'max_rate': 0.0,
+        **SAME_PICTURE, **(MOUNT if which == 'metric' else {}),
+    }  # fmt: skip
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    code = run_node(lambda: node.DepthNode(parameter_overrides=overrides), [])
     if output is not None:
         output.write_text(json.dumps(clock.per_frame_ms()))
     sys.exit(code)

@@ -41,13 +41,16 @@ SEQUENCE_FOV_RAD = math.radians(60)  # of rtabmap_corridor, whose camera nobody 
 
 @dataclasses.dataclass
 class Recording:
-    """What a camera saw: per frame relative inverse depth, grey picture, pose and exact 1/Z."""
+    """What a camera saw: per frame relative inverse depth and the error that the network expects of
+    it, grey picture, pose and exact 1/Z.
+    """
 
     name: str
     grid: Grid
     mount: CameraMount | None = None
     stamps_s: list[float] = dataclasses.field(default_factory=list)
     d: list[np.ndarray] = dataclasses.field(default_factory=list)
+    error: list[np.ndarray | None] = dataclasses.field(default_factory=list)
     grey: list[np.ndarray] = dataclasses.field(default_factory=list)
     poses: list[np.ndarray] = dataclasses.field(default_factory=list)
     true: list[np.ndarray] = dataclasses.field(default_factory=list)
@@ -73,7 +76,9 @@ class Recorder:
         view = robot.world.render(self._camera, pose)
         picture = noisy(view.rgb, GREY_LEVELS, self._rng)
         made.stamps_s.append(robot.motion.time_s)
-        made.d.append(judge_picture(picture).masked(self._infer(picture)))
+        d, error = self._infer(picture)
+        made.d.append(judge_picture(picture).masked(d))
+        made.error.append(error)
         made.grey.append(grey_of(picture, NETWORK[::-1]))
         made.poses.append(pose_matrix(pose))
         depth = cv2.resize(view.depth_z, NETWORK, interpolation=cv2.INTER_NEAREST)
@@ -118,11 +123,12 @@ def sequence(name: str, infer: Infer, every: int = 1) -> tuple[Recording, list[n
     height, width = pictures[0].shape[:2]
     if camera is None:
         camera = CameraModel.from_field_of_view(width, height, SEQUENCE_FOV_RAD)
-    d = [infer(picture) for picture in pictures]
+    d, error = map(list, zip(*map(infer, pictures), strict=True))
     shape = d[0].shape
     made = Recording(name, camera.normalised_grid(shape[1], shape[0]))
     made.stamps_s = [index / RATE_HZ for index in range(len(d))]
-    made.d, made.grey = d, [grey_of(picture, shape) for picture in pictures]
+    made.d, made.error = d, error
+    made.grey = [grey_of(picture, shape) for picture in pictures]
     if poses is not None:
         made.poses = [_pose_of(row[1:]) for row in poses]
     return made, [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]

@@ -59,7 +59,8 @@ SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 NORMAL = tuple(math.erf(s / math.sqrt(2)) for s in SIGMAS)
 RANGES_M = ((0.3, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 20.0))
 SAMPLED = 600  # pixels of every picture, so that all pictures count alike
-Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+# A picture to relative inverse depth, and to the error that the network expects of it, if any.
+Infer = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,14 +187,14 @@ def judged(views: Iterable[View], infer: Infer, name: str, *, exact_mount: bool 
     for number, view in enumerate(tqdm(views, desc=name, disable=None)):
         rng = np.random.default_rng([number, 9])
         mount = view.mount if exact_mount else measured_wrong(view.mount, rng)
-        d = infer(view.rgb)
+        d, expected = infer(view.rgb)
         grid = view.camera.normalised_grid(d.shape[1], d.shape[0])
         fit = fit_ground_plane(d, grid, mount)
         count += 1
         if isinstance(fit, Refusal):
             refused += 1
             continue
-        sigma = inverse_depth_sigma(d, fit, grid=grid, mount=mount)
+        sigma = inverse_depth_sigma(d, fit, grid=grid, mount=mount, error=expected)
         parts.append(sampled(view.inverse, fit.inverse_depth(d), sigma, rng))
     return gathered(parts, count, refused)
 
@@ -240,7 +241,7 @@ def driven(infer: Infer) -> Judged:
         scale, smooth = ParallaxScale(), ScaleFilter()
         rng = np.random.default_rng([seed, 11])
         for number, view, pose in drive_views(seed):
-            d = infer(view.rgb)
+            d, expected = infer(view.rgb)
             grey = cv2.cvtColor(view.rgb, cv2.COLOR_RGB2GRAY)
             fit = scale.update(0.1 * number, grey, d, view.camera, optical_pose(pose))
             used = smooth.update(0.1 * number, fit)
@@ -252,7 +253,7 @@ def driven(infer: Infer) -> Judged:
                 continue
             grid = view.camera.normalised_grid(d.shape[1], d.shape[0])
             mount = measured_wrong(view.mount, rng)
-            sigma = inverse_depth_sigma(d, used, grid=grid, mount=mount)
+            sigma = inverse_depth_sigma(d, used, grid=grid, mount=mount, error=expected)
             parts.append(sampled(view.inverse, used.inverse_depth(d), sigma, rng))
     return gathered(parts, count, refused)
 
@@ -329,13 +330,14 @@ def chosen_weights(infer: Infer) -> dict[str, float]:
     The quantiles at 68 and 95 % of log |error| are to be log sigma and log 2 sigma: the sum of both
     pinball losses is the least. The weights of fit and floor are given; all others then shrink
     until 68 % of all pixels are within one sigma, since quantiles of the parts are not those of the
-    whole.
+    whole. What a network says of itself comes last, with the others as they are: they have to do
+    for networks that say nothing.
     """
     import torch
 
     given = {name: believed.WEIGHTS[name] for name in ('fit', 'floor')}
     doubt, error = doubts_of(chosen_on(), infer)
-    free = [name for name in believed.WEIGHTS if name not in given]
+    free = [name for name in believed.WEIGHTS if name not in (*given, 'network')]
     fixed = torch.tensor(sum(weight * doubt[name] for name, weight in given.items()))
     parts = torch.tensor(np.stack([doubt[name] for name in free]))
     off = torch.log(torch.tensor(np.abs(error)) + 1e-6)
@@ -358,7 +360,24 @@ def chosen_weights(infer: Infer) -> dict[str, float]:
         np.linspace(0.7, 1.2, 101),
         key=lambda k: abs((error**2 < fixed.numpy() + k * others).mean() - NORMAL[1]),
     )
-    return given | {name: float(shrink * each) for name, each in zip(free, found, strict=True)}
+    weights = given | {name: float(shrink * each) for name, each in zip(free, found, strict=True)}
+    others = np.asarray(sum(weight * doubt[name] for name, weight in weights.items()))
+    said = doubt['network']
+    costs = {share: pinball_loss(error, others + share * said) for share in NETWORK_SHARES}
+    return weights | {'network': float(min(costs, key=costs.__getitem__))}
+
+
+NETWORK_SHARES = tuple(np.geomspace(0.01, 2.0, 47).round(3))
+
+
+def pinball_loss(error: NDArray[np.float32], variance: NDArray[np.float32]) -> float:
+    """Return how far one and two sigmas are from the quantiles of |error| that they stand for."""
+    rest = np.log(np.abs(error) + 1e-6) - 0.5 * np.log(variance + 1e-12)
+    cost = 0.0
+    for share, sigmas, weight in ((NORMAL[1], 1, 1.0), (NORMAL[3], 2, 2.0)):
+        off = rest - math.log(sigmas)
+        cost += weight * float(np.maximum(share * off, (share - 1) * off).mean())
+    return cost
 
 
 def doubts_of(
@@ -368,7 +387,7 @@ def doubts_of(
     parts: list[NDArray[np.float32]] = []
     for number, view in enumerate(tqdm(views, desc='choosing', disable=None)):
         rng = np.random.default_rng([number, 9])
-        mount, d = measured_wrong(view.mount, rng), infer(view.rgb)
+        mount, (d, expected) = measured_wrong(view.mount, rng), infer(view.rgb)
         grid = view.camera.normalised_grid(d.shape[1], d.shape[0])
         fit = fit_ground_plane(d, grid, mount)
         if isinstance(fit, Refusal):
@@ -379,7 +398,9 @@ def doubts_of(
             cv2.resize(each, small, interpolation=cv2.INTER_AREA) for each in (d, inverse, *grid)
         )
         rays = believed.FloorRays.of((x, y), mount)
-        found = believed.doubts(d_small, inverse_small, fit, rays)
+        if expected is not None:
+            expected = cv2.resize(expected, small, interpolation=cv2.INTER_AREA)
+        found = believed.doubts(d_small, inverse_small, fit, rays, expected)
         large = [
             cv2.resize(each, d.shape[::-1], interpolation=cv2.INTER_LINEAR)
             for each in found.values()
@@ -399,7 +420,7 @@ def drift_lines(infer: Infer) -> Iterator[str]:
     for seed in range(12):
         camera_fits = []
         for _, view, _ in drive_views(seed):
-            d = infer(view.rgb)
+            d, _ = infer(view.rgb)
             grid = view.camera.normalised_grid(d.shape[1], d.shape[0])
             camera_fits.append(fit_ground_plane(d, grid, view.mount))
         fits.append(camera_fits)
@@ -425,7 +446,7 @@ def main(
     data: Path | None, model: str, choose: bool, drift: bool, path: Path | None
 ) -> None:  # fmt: skip
     """Print the tables, or write them between their marks in a Markdown file."""
-    infer = load_estimator(model).infer
+    infer = load_estimator(model).infer_with_error
     if choose:
         click.echo(chosen_weights(infer))
         return

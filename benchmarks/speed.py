@@ -42,7 +42,7 @@ from midas_depth_ros.geometry import (
 from midas_depth_ros.lab.speed.candidates import Candidate, find_weights, load_candidate
 from midas_depth_ros.lab.speed.run import picture
 from midas_depth_ros.views import Heatmap, HeatmapOptions
-from training.places import PLACES, Sample, sample
+from training.places import WORLDS, Sample, sample
 from training.places.floor_views import disturbed, room_view
 
 
@@ -261,15 +261,16 @@ def overlap(backend: str, precision: str, turns: int) -> None:
 COLUMNS = 4
 
 
-def samples_per_second(
-    kind: str | None, count: int, width: int, height: int
-) -> tuple[float, float]:
+Draw = Callable[[int], Sample]
+
+
+def samples_per_second(draw: Draw, count: int) -> tuple[float, float]:
     """Return samples per second of CPU time and of wall-clock time, after a warm-up."""
     for seed in range(count // 4 + 30):
-        sample(seed, width, height, kind)
+        draw(seed)
     busy, wall = time.process_time(), time.perf_counter()
     for seed in range(10**6, 10**6 + count):
-        sample(seed, width, height, kind)
+        draw(seed)
     return count / (time.process_time() - busy), count / (time.perf_counter() - wall)
 
 
@@ -281,25 +282,25 @@ def beside_depth(drawn: Sample) -> np.ndarray:
     return np.concatenate([drawn.rgb[..., ::-1], colours], axis=1)
 
 
-def write_sheet(path: Path, kind: str | None, rows: int, first: int, textures: str) -> None:
-    tiles = [
-        beside_depth(sample(first + i, kind=kind, textures=textures)) for i in range(rows * COLUMNS)
-    ]
+def write_sheet(path: Path, draw: Draw, rows: int, first: int) -> None:
+    tiles = [beside_depth(draw(first + i)) for i in range(rows * COLUMNS)]
     lines = [np.concatenate(tiles[i : i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]
     if not cv2.imwrite(str(path), np.concatenate(lines)):
         raise click.ClickException(f'{path} could not be written')
 
 
 @main.command()
+@click.option('--world', type=click.Choice(list(WORLDS)), default='wider', show_default=True)
 @click.option('--count', default=200, show_default=True, help='Number of samples of every kind.')
 @click.option('--width', default=256, show_default=True)
 @click.option('--height', default=192, show_default=True)
-@click.option('--kind', type=click.Choice(list(PLACES)), help='Only this kind.')
+@click.option('--kind', help='Only this kind of the world.')
 @click.option('--sheet', type=click.Path(path_type=Path), help='Write a sheet instead of timing.')
 @click.option('--rows', default=6, show_default=True, help='Of the sheet.')
 @click.option('--first', default=0, show_default=True, help='First seed of the sheet.')
 @click.option('--textures', type=click.Choice(['train', 'eval']), default='train')
 def places(
+    world: str,
     count: int,
     width: int,
     height: int,
@@ -310,13 +311,19 @@ def places(
     textures: str,
 ) -> None:
     """Time the rendering on one core, or write a sheet of samples beside their depth."""
+    if kind is not None and kind not in WORLDS[world]:
+        raise click.BadParameter(f'{kind} is not one of {", ".join(WORLDS[world])}')
+
+    def drawer(kind: str | None) -> Draw:
+        return lambda seed: sample(seed, width, height, kind, textures, world)
+
     if sheet is not None:
-        write_sheet(sheet, kind, rows, first, textures)
+        write_sheet(sheet, drawer(kind), rows, first)
         return
     cv2.setNumThreads(1)
     table = Table('kind', 'per second of one core', 'per second of wall clock')
-    for name in [kind] if kind else [*PLACES, None]:
-        busy, wall = samples_per_second(name, count, width, height)
+    for name in [kind] if kind else [*WORLDS[world], None]:
+        busy, wall = samples_per_second(drawer(name), count)
         table.add_row(name or 'as trained on', f'{busy:.0f}', f'{wall:.0f}')
     Console().print(table)
 

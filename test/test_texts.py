@@ -7,11 +7,14 @@ import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
+import midas_depth_ros
 from midas_depth_ros.cli.dashboard import dashboard
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.depth import models
@@ -195,3 +198,12 @@ def test_the_fault_that_readme_shows_is_the_one_that_is_said(tmp_path: Path) -> 
         read_picture(broken)
     assert shown is not None
     assert str(fault.value) == shown[1]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text('utf-8'))
+    package = ElementTree.parse(ROOT / 'package.xml').getroot()
+    assert citation['version'] == package.findtext('version') == midas_depth_ros.__version__
+    assert citation['license'] == package.findtext('license')
+    assert citation['title'].startswith(f'{package.findtext("name")}: ')
+    assert citation['authors'] == [{'name': package.findtext('maintainer')}]

@@ -31,6 +31,7 @@ WIDE = 0.2
 TURNED, MIXED, GREY, SHADED = 0.5, 0.3, 0.05, 0.2
 BLURRED, MOVED, NOISY, JPEG = 0.15, 0.05, 0.25, 0.15
 DAPPLED, SHARPENED = 0.25, 0.15
+HAZED, DIMMED = 0.06, 0.06
 
 
 Scene = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -110,8 +111,12 @@ class Augmenter:
             rgb = cv2.addWeighted(rgb, 1 + much, soft, -much, 0)
         if rng.random() < MOVED:
             rgb = cv2.blur(rgb, (int(rng.integers(2, 6)), 1))
-        curves = self._curves()
-        rgb = cv2.LUT(rgb, curves)
+        if rng.random() < HAZED:  # fog, or light that falls on a dirty lens
+            veil = np.full_like(rgb, rgb.mean(axis=(0, 1)))
+            share = rng.uniform(0.1, 0.6)
+            rgb = cv2.addWeighted(rgb, 1 - share, veil, share, 0)
+        exposure = math.exp(rng.uniform(-1.5, -0.4)) if rng.random() < DIMMED else 1.0
+        rgb = cv2.LUT(rgb, self._curves(exposure))
         if rng.random() < JPEG:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
             rgb = np.asarray(cv2.imdecode(cv2.imencode('.jpg', rgb, quality)[1], cv2.IMREAD_COLOR))
@@ -133,7 +138,7 @@ class Augmenter:
             shade = 0.5 - 0.5 * np.tanh(edge * (field - np.float32(rng.uniform(-1.0, 1.0))))
             tint = rng.uniform(0.1, 0.6) * (1 + rng.normal(0, 0.1, 3))
             picture *= 1 - shade[..., np.newaxis] * tint.astype(np.float32)
-        if rng.random() < NOISY:
+        if exposure < 1 or rng.random() < NOISY:  # too little light is noisy
             noise = self._noise[rng.integers(BANK)]
             picture += noise * np.float32(12 * rng.random() ** 2)
         return np.clip(picture, 0, 255, out=picture) * np.float32(1 / 255)
@@ -148,14 +153,17 @@ class Augmenter:
             total += cv2.resize(values, size, interpolation=cv2.INTER_CUBIC)
         return (total - total.mean()) / total.std()
 
-    def _curves(self) -> np.ndarray:
-        """(1, 256, 3) uint8: exposure, contrast, gamma and white balance of one camera."""
+    def _curves(self, exposure: float) -> np.ndarray:
+        """(1, 256, 3) uint8: exposure, contrast, gamma and white balance of one camera.
+
+        `exposure`: share of the usual one.
+        """
         rng = self._rng
         level = np.linspace(0, 1, 256)[:, np.newaxis]
         gamma = math.exp(rng.normal(0, 0.22))
         gain = math.exp(rng.normal(0, 0.18)) * np.exp(rng.normal(0, 0.07, 3))
         contrast = math.exp(rng.normal(0, 0.2))
-        value = ((level**gamma - 0.5) * contrast + 0.5) * gain + rng.normal(0, 0.03)
+        value = exposure * ((level**gamma - 0.5) * contrast + 0.5) * gain + rng.normal(0, 0.03)
         return np.clip(np.rint(255 * value), 0, 255).astype(np.uint8)[np.newaxis]
 
 

@@ -4,7 +4,11 @@ A shard is a folder of three arrays: `rgb.npy` (N, H, W, 3) uint8, `inverse_dept
 float16 in 1/m with 0 = sky, `labels.npy` (N, H, W) uint8 with 0 = sky, 1 = floor, 2 = structure,
 3 and more = objects. It appears atomically, so a training may use new ones while they are made.
 
+`kinds.json` has the kind of place of each. The wider world and the first one belong in folders of
+their own:
+
     python -m training.dataset --data /tmp/world --train 12000 --validation 300 --processes 2
+    python -m training.dataset --data /tmp/first --world first --train 0 --validation 300
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ SHARD_SIZE = 250
 NEAREST_M, FARTHEST_M = 0.2, 30.0
 FIRST_SEED = {'train': 0, 'validation': 2 * 10**9, 'test': 3 * 10**9}
 TEXTURES = {'train': 'train', 'validation': 'train', 'test': 'eval'}
+WORLDS = ('wider', 'first')
 LAST_LABEL = 255
 FIRST_OBJECT = 3
 
@@ -65,7 +70,7 @@ def inverse_of(depth_z: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(depth_z), 1.0 / clipped, 0.0).astype(np.float16)
 
 
-def write_shard(data: Path, split: str, first: int, count: int) -> int:
+def write_shard(data: Path, split: str, first: int, count: int, world: str = 'wider') -> int:
     """Render the scenes `first` .. `first + count - 1` of a split; returns how many were new."""
     from training.places import sample
 
@@ -81,7 +86,7 @@ def write_shard(data: Path, split: str, first: int, count: int) -> int:
     kinds = []
     for index in range(count):
         seed = FIRST_SEED[split] + first + index
-        scene = sample(seed, WIDTH, HEIGHT, textures=TEXTURES[split])
+        scene = sample(seed, WIDTH, HEIGHT, textures=TEXTURES[split], world=world)
         rgb[index], inverse_depth[index] = scene.rgb, inverse_of(scene.depth_z)
         labels[index] = np.minimum(scene.ids, LAST_LABEL)
         kinds.append(scene.kind)
@@ -92,15 +97,18 @@ def write_shard(data: Path, split: str, first: int, count: int) -> int:
     return count
 
 
-def _write(job: tuple[Path, str, int, int]) -> int:
+Job = tuple[Path, str, int, int, str]  # as `write_shard` takes them
+
+
+def _write(job: Job) -> int:
     return write_shard(*job)
 
 
-def jobs(data: Path, counts: dict[str, int]) -> Iterator[tuple[Path, str, int, int]]:
+def jobs(data: Path, counts: dict[str, int], world: str) -> Iterator[Job]:
     """The shards that give every split so many scenes."""
     for split, count in counts.items():
         for first in range(0, count, SHARD_SIZE):
-            yield data, split, first, min(SHARD_SIZE, count - first)
+            yield data, split, first, min(SHARD_SIZE, count - first), world
 
 
 @click.command()
@@ -108,10 +116,14 @@ def jobs(data: Path, counts: dict[str, int]) -> Iterator[tuple[Path, str, int, i
 @click.option('--train', default=12_000, show_default=True)
 @click.option('--validation', default=300, show_default=True)
 @click.option('--test', default=500, show_default=True, help='Textures of the other family.')
+@click.option(
+    '--world', type=click.Choice(WORLDS), default='wider', show_default=True,
+    help='Of training/places/worlds.py; scenes of `first` are those of the first edition.',
+)  # fmt: skip
 @click.option('--processes', default=2, show_default=True)
-def main(data: Path, train: int, validation: int, test: int, processes: int) -> None:
-    """Render scenes; existing shards are kept."""
-    wanted = list(jobs(data, {'validation': validation, 'train': train, 'test': test}))
+def main(data: Path, train: int, validation: int, test: int, world: str, processes: int) -> None:
+    """Render scenes; existing shards are kept, whatever their world: one folder for each."""
+    wanted = list(jobs(data, {'validation': validation, 'train': train, 'test': test}, world))
     start, made = time.monotonic(), 0
     with multiprocessing.get_context('spawn').Pool(processes) as pool:
         for count in track(pool.imap(_write, wanted), 'scenes', total=len(wanted)):

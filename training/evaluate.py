@@ -1,12 +1,12 @@
 """How good a model is on scenes that training never saw: the measures, and the command.
 
-The measures are those that docs/embedded_model.md lists. In: relative inverse depth (H, W) and the
+The measures are those that training/DIARY.md defines. In: relative inverse depth (H, W) and the
 scene's truth. Out: a `Score`; `mean` of many leaves out what a scene does not have. Depth beyond
 `dataset.FARTHEST_M` counts as not measured.
 
 The command prints one table per scene type with the constant, the row prior and the model, one of
-the last model's ring figures by the size of the obstacle, and writes a sheet of pictures: camera,
-truth, model.
+the last model's ring figures by the size of the obstacle, one of what it expects to be off by,
+where it says that, and writes a sheet of pictures: camera, truth, model.
 
     python -m training.evaluate runs/first/best.pt --data /tmp/world --sheet sheet.png
 """
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import cv2
@@ -29,8 +30,10 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.model_quality import RATIO, constant, ordinal, predictor_of, row_prior
+from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.models import embedded
 from training.dataset import FARTHEST_M, FIRST_OBJECT, open_shard, shards
+from training.expected_error import Calibration, calibration
 from training.standin import StandIn
 
 FLOOR = 1
@@ -121,12 +124,17 @@ def ring_shares(found: list[Ring]) -> tuple[float, float]:
     return float(np.mean(seen > 1e-6)), float(np.mean(seen >= 0.5))  # more than rounding
 
 
-def mean(scores: list[Score]) -> Score:
-    """The mean of each column over the scenes where it is not NaN."""
-    rows = np.array([dataclasses.astuple(each) for each in scores])
-    columns = rows.reshape(-1, len(dataclasses.fields(Score))).T
+Figures = TypeVar('Figures', bound=Any)
+
+
+def mean(scores: list[Figures]) -> Figures:
+    """The mean of each column over the scenes where it is not NaN; ValueError without a scene."""
+    if not scores:
+        raise ValueError('there is no scene to take the mean of')
+    columns = np.array([dataclasses.astuple(each) for each in scores]).T
     known = [column[~np.isnan(column)] for column in columns]
-    return Score(*(float(column.mean()) if column.size else math.nan for column in known))
+    kind = type(scores[0])
+    return kind(*(float(column.mean()) if column.size else math.nan for column in known))
 
 
 def rank(score: Score) -> float:
@@ -142,12 +150,23 @@ def predict(network: nn.Module, rgb: np.ndarray, device: torch.device) -> np.nda
     return result
 
 
+@torch.inference_mode()
+def predict_with_error(
+    network: Any, rgb: np.ndarray, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """(B, H, W, 3) uint8 to depth and the error that is expected of it, (B, H, W) float32 each."""
+    picture = torch.from_numpy(rgb.transpose(0, 3, 1, 2).copy()).to(device).float() / 255
+    depth, error = (each.float().cpu().numpy() for each in network.with_error(picture))
+    return depth, error
+
+
 # --- The command.
 
 AIMS = Score(0.20, 0.74, 0.92, 0.75, 0.92, 0.55)
 SIZES = (0.004, 0.01, 0.02, 0.05, 0.15, 1.0)  # of obstacles, shares of the picture
 SHEET_ROWS, SHEET_COLUMNS = 8, 3
 Predictor = Callable[[np.ndarray], np.ndarray]
+PredictorWithError = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
 
 def checkpoint(path: Path) -> torch.nn.Module:
@@ -166,6 +185,30 @@ def predictor(model: str) -> Predictor:
         return lambda rgb: predict(network, rgb[np.newaxis], torch.device('cpu'))[0]
     loaded = predictor_of(model)
     return lambda rgb: np.asarray(loaded(rgb, rgb.shape[:2]))
+
+
+def predictor_with_error(model: str) -> PredictorWithError:
+    """(H, W, 3) uint8 to depth and the error that the model expects of it, None if it does not."""
+    if model.endswith('.pt') and 'mean' in torch.load(model, weights_only=True):
+        network = checkpoint(Path(model))
+        if not hasattr(network, 'with_error'):
+            return lambda rgb: (predict(network, rgb[np.newaxis], torch.device('cpu'))[0], None)
+
+        def both(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            depth, error = predict_with_error(network, rgb[np.newaxis], torch.device('cpu'))
+            return depth[0], error[0]
+
+        return both
+    return load_estimator(model).infer_with_error
+
+
+def calibration_table(found: list[Calibration], kinds: list[str]) -> Table:
+    """Means by scene type and over all of what a model expects to be off by."""
+    table = Table('scene type', *(field.name for field in dataclasses.fields(Calibration)))
+    for kind in (*sorted(set(kinds)), 'all'):
+        chosen = [each for each, name in zip(found, kinds, strict=True) if kind in (name, 'all')]
+        table.add_row(kind, *(f'{figure:.3f}' for figure in dataclasses.astuple(mean(chosen))))
+    return table
 
 
 def table_of(scores: dict[str, list[Score]], kinds: list[str]) -> Table:
@@ -224,6 +267,7 @@ def main(models: tuple[str, ...], data: Path, split: str, sheet: Path | None, li
     kinds: list[str] = []
     found: list[Ring] = []
     panels: list[np.ndarray] = []
+    last, calibrations = predictor_with_error(models[-1]), []
     for path in shards(data, split):
         shard = open_shard(path)
         for index in range(len(shard)):
@@ -236,12 +280,17 @@ def main(models: tuple[str, ...], data: Path, split: str, sheet: Path | None, li
                 prediction = predict_one(rgb)
                 scores[name].append(score(prediction, truth, labels))
             valid = truth > 1.001 / FARTHEST_M
+            depth, error = last(rgb)
+            if error is not None:
+                calibrations.append(calibration(depth, error, truth))
             found += rings(fitted(prediction, truth, valid), truth, labels, valid)
             if len(panels) < SHEET_ROWS * SHEET_COLUMNS:
                 panels.append(panel(rgb, truth, prediction))
     console = Console(width=130)
     console.print(table_of(scores, kinds))
     console.print(sizes_of(found))
+    if calibrations:
+        console.print(calibration_table(calibrations, kinds))
     if sheet:
         firsts = range(0, len(panels) - SHEET_COLUMNS + 1, SHEET_COLUMNS)
         rows = [np.hstack(panels[first : first + SHEET_COLUMNS]) for first in firsts]

@@ -130,16 +130,21 @@ def edges(d: Tensor) -> Tensor:
 
 def fitted(prediction: Tensor, truth: Truth) -> Tensor:
     """The prediction with scale and shift fitted to the measured truth by least squares."""
-    m = truth.measured
-    count = m.sum((1, 2), keepdim=True).clamp(min=1)
+    p_mean, d_mean = (_mean(each, truth) for each in (prediction, truth.inverse_depth))
+    return (prediction - p_mean) * scale_of(prediction, truth) + d_mean
 
-    def mean(x: Tensor) -> Tensor:
-        return (x * m).sum((1, 2), keepdim=True) / count
 
-    p_mean, d_mean = mean(prediction), mean(truth.inverse_depth)
-    p, d = prediction - p_mean, truth.inverse_depth - d_mean
-    scale = (mean(p * d) / (mean(p * p) + LEAST_SPREAD)).clamp(min=0.05)
-    return p * scale + d_mean
+def scale_of(prediction: Tensor, truth: Truth) -> Tensor:
+    """(B, 1, 1): the scale of `fitted`, the truth in units of its picture's mean."""
+    p = prediction - _mean(prediction, truth)
+    d = truth.inverse_depth - _mean(truth.inverse_depth, truth)
+    return (_mean(p * d, truth) / (_mean(p * p, truth) + LEAST_SPREAD)).clamp(min=0.05)
+
+
+def _mean(x: Tensor, truth: Truth) -> Tensor:
+    """Over what is measured, (B, 1, 1)."""
+    count = truth.measured.sum((1, 2), keepdim=True).clamp(min=1)
+    return (x * truth.measured).sum((1, 2), keepdim=True) / count
 
 
 def slopes(residual: Tensor, weight: Tensor) -> Tensor:

@@ -36,8 +36,25 @@ from midas_depth_ros.depth.files import read_npz
 from midas_depth_ros.depth.models import embedded
 from training.augment import Feed
 from training.dataset import open_shard, shards
-from training.evaluate import Score, mean, predict, rank, score
-from training.loss import Weights, loss_of, moves, residual_of, second_view, truth_of, unsteadiness
+from training.evaluate import Score, mean, predict, predict_with_error, rank, score
+from training.expected_error import (
+    Calibration,
+    blinded,
+    calibration,
+    errors_of,
+    freeze_all_but_error,
+    likelihood_loss,
+)
+from training.loss import (
+    Truth,
+    Weights,
+    loss_of,
+    moves,
+    residual_of,
+    second_view,
+    truth_of,
+    unsteadiness,
+)
 from training.standin import StandIn
 
 # --- Starting from the weights of another run, which may have other stages.
@@ -128,6 +145,7 @@ class Plan:
     mean_decay: float = 0.998
     steady: float = 0.0  # weight of flicker in the loss
     plain: bool = False  # no augmentation, and no fixed scale from picture to picture
+    only_error: bool = False  # train the second head alone, see `training/expected_error.py`
     network: str = 'embedded'  # of NETWORKS
     autocast: bool = True  # compute in bf16 where torch thinks it safe
 
@@ -155,6 +173,8 @@ class Trainer:
         self.device = torch.device(device)
         self.network = NETWORKS[plan.network]().to(self.device)
         self.mean_network = copy.deepcopy(self.network).eval()
+        if plan.only_error:
+            freeze_all_but_error(self.network)
         self.optimiser = torch.optim.AdamW(
             groups(self.network, plan.weight_decay), lr=plan.rate, betas=(0.9, 0.98)
         )
@@ -171,8 +191,35 @@ class Trainer:
         picture, inverse_depth, labels = (tensor.to(self.device) for tensor in batch)
         for group in self.optimiser.param_groups:
             group['lr'] = self.plan.rate_at(self.share)
-        self.network.train()
         truth = truth_of(inverse_depth, labels, self.weights)
+        if self.plan.only_error:
+            total, parts = self._error_loss(picture, truth)
+        else:
+            total, parts = self._depth_loss(picture, inverse_depth, labels, truth)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        if self.processes > 1:
+            self._share()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self._follow()
+        self.samples += len(picture) * self.processes
+        self.steps += 1
+        return {name: float(value.detach()) for name, value in parts.items()}
+
+    def _error_loss(self, picture: Tensor, truth: Truth) -> tuple[Tensor, dict[str, Tensor]]:
+        self.network.eval()  # the statistics of its normalisations stay, too
+        picture = blinded(picture, self.random)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.autocast):
+            depth, expected = self.network.heads(picture)
+        error = errors_of(depth.float(), truth)
+        loss = likelihood_loss(error, expected.float(), truth)
+        return loss, {'likelihood': loss, 'error': error.mean(), 'expected': expected.mean()}
+
+    def _depth_loss(
+        self, picture: Tensor, inverse_depth: Tensor, labels: Tensor, truth: Truth
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self.network.train()
         again = round(len(picture) * AGAIN) if self.weights.steady else 0
         pictures, count = picture, len(picture)
         if again:
@@ -190,16 +237,7 @@ class Trainer:
             error_later = residual_of(predictions[count:], truth_later)
             parts['steady'] = unsteadiness(error, error_later, truth_later, move)
             total = total + self.weights.steady * parts['steady']
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        if self.processes > 1:
-            self._share()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self._follow()
-        self.samples += len(picture) * self.processes
-        self.steps += 1
-        return {name: float(value.detach()) for name, value in parts.items()}
+        return total, parts
 
     def _share(self) -> None:
         """Average the gradients of all processes, and take the first one's clock."""
@@ -223,19 +261,26 @@ class Trainer:
             if value.is_floating_point():
                 value.lerp_(theirs[key], 1 - decay)
 
-    def validate(self) -> Score:
-        """The running mean on every validation scene, at full size."""
-        scores = []
+    def validate(self) -> tuple[Score | Calibration, float]:
+        """The running mean on every validation scene, at full size; and the rank to choose by."""
+        scores: list[Score] = []
+        calibrations: list[Calibration] = []
         for path in shards(self.data, 'validation'):
             shard = open_shard(path)
             for first in range(0, len(shard), VALIDATION_BATCH):
                 some = slice(first, first + VALIDATION_BATCH)
-                predictions = predict(self.mean_network, np.asarray(shard.rgb[some]), self.device)
-                truths = zip(
-                    predictions, shard.inverse_depth[some], shard.labels[some], strict=True
-                )
-                scores += [score(*scene) for scene in truths]
-        return mean(scores)
+                rgb, truth = np.asarray(shard.rgb[some]), shard.inverse_depth[some]
+                if self.plan.only_error:
+                    both = predict_with_error(self.mean_network, rgb, self.device)
+                    calibrations += map(calibration, *both, truth)
+                else:
+                    predictions = predict(self.mean_network, rgb, self.device)
+                    scores += map(score, predictions, truth, shard.labels[some])
+        if self.plan.only_error:
+            found = mean(calibrations)
+            return found, -found.likelihood
+        figures = mean(scores)
+        return figures, rank(figures)
 
     def save(self, name: str) -> None:
         """Write everything needed to resume, atomically."""
@@ -260,8 +305,9 @@ class Trainer:
 
 def groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
     """Weight decay for kernels, none for biases and normalisations."""
-    kernels = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    kernels = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
     return [{'params': kernels, 'weight_decay': decay}, {'params': others, 'weight_decay': 0.0}]
 
 
@@ -334,13 +380,13 @@ class Curve:
 
 def note_validation(trainer: Trainer, progress: Progress) -> None:
     """Score the running mean; save it if it is the best so far, and the run in any case."""
-    figures = trainer.validate()
+    figures, value = trainer.validate()
     row = {'minutes': trainer.seconds / 60, 'samples': trainer.samples}
     append(trainer.run / 'validation.csv', {**row, **dataclasses.asdict(figures)})
     text = ' '.join(f'{key} {value:.3f}' for key, value in dataclasses.asdict(figures).items())
     progress.console.print(f'{row["minutes"]:.1f} min, {trainer.samples} samples: {text}')
-    if rank(figures) > trainer.best:
-        trainer.best = rank(figures)
+    if value > trainer.best:
+        trainer.best = value
         trainer.save('best.pt')
     trainer.save('last.pt')
 
@@ -420,10 +466,15 @@ def free_port() -> int:
 @click.option('--network', default=Plan.network, type=click.Choice(list(NETWORKS)))
 @click.option('--f32', is_flag=True, help='No bf16: its rounding is not trained against.')
 @click.option('--plain', is_flag=True, help='Scenes as rendered, no fixed scale: to compare with.')
+@click.option(
+    '--only-error',
+    is_flag=True,
+    help='Train the second head alone: depth stays as it is in --start-from.',
+)
 def main(
     data: Path, run: Path, minutes: float, rate: float, start_from: Path | None,
     small_until: float, batch: int, device: str, processes: int, validate_minutes: float,
-    seed: int, steady: float, network: str, f32: bool, plain: bool,
+    seed: int, steady: float, network: str, f32: bool, plain: bool, only_error: bool,
 ) -> None:  # fmt: skip
     """Train, or resume where RUN/last.pt stopped."""
     run.mkdir(parents=True, exist_ok=True)
@@ -431,7 +482,9 @@ def main(
     if steady and plain:
         raise click.UsageError('--steady and --plain exclude each other')
     plan = Plan(minutes, rate, phases=phases, steady=steady, plain=plain)
-    plan = dataclasses.replace(plan, network=network, autocast=not f32)
+    if only_error and (steady or plain or network != Plan.network):
+        raise click.UsageError('--only-error excludes --steady, --plain and other networks')
+    plan = dataclasses.replace(plan, network=network, autocast=not f32, only_error=only_error)
     port = free_port()
     job = Job(data, run, plan, device, processes, validate_minutes, seed, start_from, port)
     spawn(work, (job,), nprocs=processes)

@@ -16,7 +16,7 @@ from midas_depth_ros.cli.options import accept_licence_option, like, network_siz
 from midas_depth_ros.depth import models
 from midas_depth_ros.depth.models import WEIGHTS_SUFFIXES, spec_of
 from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
-from midas_depth_ros.lab.output import OutputConsole, print_status
+from midas_depth_ros.lab.output import OutputConsole, print_status, write_atomically
 from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ COLUMNS = (
     'MB', 'start s',
 )  # fmt: skip
 NUMBERS_FROM = 4
+SHARED = 'midas_depth_board.json'
+BOARDS = 'docs/performance.md says how'
 
 HELP = """Measure how fast depth is on this machine.
 
@@ -40,6 +42,10 @@ With --models it compares models instead: each of the names or weights files, or
 `midas_depth models`, in processes of its own, from a decoded picture of 640x480 to depth at the
 size of the network: milliseconds, CPU milliseconds, speed against eager torch in the same run, and
 of the fastest in each precision memory and start. All models take a quarter of an hour.
+
+With --share the figures and what they depend on (CPU, memory, system, versions) go into a small
+JSON file for the table of boards in docs/performance.md: it is shown before it is written, and
+names neither host nor user nor paths.
 
 If the official weights are not on disk, random weights are used, which take the same time. Nothing
 is judged by them: which precisions are accurate enough is known of trained weights only. What
@@ -59,6 +65,16 @@ cannot be measured is listed with the reason.
 @network_size_options
 @click.option('--threads', **like('num_threads'), help='Threads for inference; 0 = all processors.')
 @click.option(
+    '--share',
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_flag=False,
+    flag_value=SHARED,
+    default=None,
+    metavar='[FILE]',
+    help=f'Also write what can be sent in to FILE, {SHARED} if none is given.',
+)
+@click.option('--yes', is_flag=True, help='With --share: write the file without asking.')
+@click.option(
     '--logs',
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
@@ -67,9 +83,12 @@ cannot be measured is listed with the reason.
 )
 def bench(
     names: tuple[str, ...], quick: bool, by_model: bool, as_json: bool, model: str,
-    accept_licence: str, network_size: int, network_aspect: float, threads: int, logs: Path | None,
+    accept_licence: str, network_size: int, network_aspect: float, threads: int,
+    share: Path | None, yes: bool, logs: Path | None,
 ) -> None:  # fmt: skip
     """Measure, and print the result."""
+    if share is not None and (as_json or by_model):
+        raise click.UsageError(f'--share does not go with {"--json" if as_json else "--models"}')
     if by_model:
         sides = (network_size,) if network_size else ()
         bench_models(names, sides, quick=quick, as_json=as_json, threads=threads, logs=logs)
@@ -83,6 +102,28 @@ def bench(
         click.echo(json.dumps(result.to_json()))
     else:
         show(result)
+    if share is not None:
+        write_shared(result, quick, share, yes)
+
+
+def write_shared(result: Result, quick: bool, path: Path, without_asking: bool) -> None:
+    """Show what would be shared, ask, and write it. Raises Abort if the answer is no."""
+    from midas_depth_ros.lab.speed.share import as_text, shared
+
+    text = as_text(shared(result, quick))
+    click.echo(f'\n{text}')
+    load, processors = result.facts['load_average'][0], result.facts['cores']
+    if load > processors:
+        print_status(
+            f'others worked on this machine (load {load} on {processors} processors): the figures '
+            'are too high, measure again when it is idle'
+        )
+    name = printable(path)
+    if not without_asking:
+        there = ', which is there' if path.exists() else ''
+        click.confirm(f'Write this to {name}{there}?', abort=True)
+    write_atomically(path, text.encode())
+    click.echo(f'wrote {name}: for the table of boards, send it in ({BOARDS})')
 
 
 def measure(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,20 @@ def check_assignments(
         if not separator or not name:
             raise click.BadParameter(f'{value!r} is not of the form name:=value')
     return tuple(map(in_radians, values))
+
+
+def check_address(context: click.Context, parameter: click.Parameter, address: str) -> str:
+    """Check that one can listen on an address of this machine."""
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((address or 'none', 0))  # '' would mean all addresses
+    except (OSError, UnicodeError) as error:
+        raise click.BadParameter(
+            f'{printable(address)!r} cannot be listened on ({error}); 127.0.0.1 is this machine '
+            'alone, 0.0.0.0 all of its addresses'
+        ) from error
+    return address
 
 
 @click.command(name='demo', help=HELP, context_settings={'show_default': True})
@@ -109,6 +124,7 @@ def check_assignments(
     '--dashboard-host',
     default='127.0.0.1',
     metavar='ADDRESS',
+    callback=check_address,
     help='Address on which the dashboard listens; 0.0.0.0 for all, as from a container.',
 )
 @click.option('--keep-going', is_flag=True, help='Keep running after the recording, until Ctrl-C.')

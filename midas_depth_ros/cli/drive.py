@@ -59,7 +59,8 @@ parts run in this process, in simulated time.
     type=click.Choice(SCALES),
     default=DrivePlan.scale,
     help='Where metres come from: the floor in view, the odometry of the wheels, or auto = both, '
-    'where they agree. By odometry a person drives the robot by hand while it has no metres.',
+    'where they agree. By odometry a person drives the robot by hand while it has no metres. With '
+    '--depth model the floor alone is watched by its motion, too (scale.floor_motion).',
 )
 @click.option(
     '--odometry-bias',

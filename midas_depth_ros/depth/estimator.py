@@ -113,12 +113,36 @@ class DepthEstimator:
         DepthError where the network's output is not finite or is the same everywhere, and where
         the estimator is closed.
         """
+        network, rgb = self._loaded(), np.ascontiguousarray(rgb_of(picture))
+        return self._checked(network.infer(network.preprocess(rgb)), rgb)
+
+    def infer_with_error(
+        self, picture: PictureLike
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """The result of `infer`, and the error that the network itself expects of it.
+
+        The error is (h, w) float32, above 0, in the units of the first: the mean absolute error to
+        be expected in each pixel once scale and shift are right, so 1/Z = s * d + t is off by s
+        times as much. None for a model that does not say it; `embedded` does. Raises as `infer`
+        does.
+        """
+        network, rgb = self._loaded(), np.ascontiguousarray(rgb_of(picture))
+        if not isinstance(network, LoadedBackend):
+            return self._checked(network.infer(network.preprocess(rgb)), rgb), None
+        small, error = network.infer_with_error(network.preprocess(rgb))
+        if error is not None:
+            error = network.spec.picture.uncovered(error, rgb.shape[:2])
+        return self._checked(small, rgb), error
+
+    def _loaded(self) -> Backend:
         if self._network is None:
             raise DepthError(
                 f'the estimator of {self.model} is closed: make another with load_estimator()'
             )
-        rgb = np.ascontiguousarray(rgb_of(picture))
-        small = self._network.infer(self._network.preprocess(rgb))
+        return self._network
+
+    def _checked(self, small: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What shows the picture in the network's answer; DepthError where that is no depth."""
         if self._spec is not None:
             small = self._spec.picture.uncovered(small, rgb.shape[:2])
         if fault := depth_fault(small):

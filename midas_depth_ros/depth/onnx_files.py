@@ -1,6 +1,6 @@
 """Writes small ONNX models without the onnx package: nodes and weights in, the file's bytes out.
 
-Only what a feed-forward network of one float32 input and output needs. The numbers below are the
+Only what a feed-forward network of one float32 input needs. The numbers below are the
 field numbers of the format's protocol buffers.
 
 Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 7, operator set 13);
@@ -117,10 +117,16 @@ class Graph:
         result: str,
         result_shape: Sequence[Side],
         metadata: Mapping[str, str] | None = None,
+        further: Mapping[str, Sequence[Side]] | None = None,
     ) -> bytes:
-        """The whole model, from the input `source` to the output `result`."""
+        """The whole model, from the input `source` to the output `result`.
+
+        `further`: outputs after that, shapes by name.
+        """
         before = b''.join(_field(1, node) for node in self.nodes) + _field(2, b'graph')
-        after = _field(11, _value(source, shape)) + _field(12, _value(result, result_shape))
+        results = {result: result_shape, **(further or {})}
+        after = _field(11, _value(source, shape))
+        after += b''.join(_field(12, _value(name, sides)) for name, sides in results.items())
         tensors = [len(tensor) + length for tensor, length, _ in self.weights]
         heads = [_head(5, length) for length in tensors]
         length = len(before) + sum(map(len, heads)) + sum(tensors) + len(after)

@@ -46,7 +46,12 @@ from midas_depth_ros.geometry.driven_mount import (
     pitch_contradiction,
 )
 from midas_depth_ros.geometry.fitting import GeometryError, InvalidInverseDepth
-from midas_depth_ros.geometry.floor_height import FloorHeight, FloorPlane, floor_in_metres
+from midas_depth_ros.geometry.floor_height import (
+    FloorHeight,
+    FloorPlane,
+    fit_in_metres,
+    floor_in_metres,
+)
 from midas_depth_ros.geometry.floor_motion import FloorMotion
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
@@ -71,6 +76,7 @@ from midas_depth_ros.geometry.model_scale import (
     mount_in_view,
 )
 from midas_depth_ros.geometry.motion import (
+    STANDS_RAD,
     BodyPose,
     InvalidPose,
     MotionReset,
@@ -78,6 +84,7 @@ from midas_depth_ros.geometry.motion import (
     between,
     body_from_optical,
     camera_pose,
+    moved_between,
     rotation_of,
 )
 from midas_depth_ros.geometry.mount import (
@@ -114,6 +121,7 @@ from midas_depth_ros.geometry.sigma import depth_sigma, enlarged_sigma, inverse_
 from midas_depth_ros.geometry.transforms import TransformFault, TransformTree
 
 __all__ = [
+    'STANDS_RAD',
     'UNCALIBRATED',
     'Agreement',
     'Beams',
@@ -180,6 +188,7 @@ __all__ = [
     'find_obstacles',
     'fit_distances',
     'fit_ground_plane',
+    'fit_in_metres',
     'fit_markers',
     'fit_range',
     'fit_reference',
@@ -194,6 +203,7 @@ __all__ = [
     'middle_value',
     'model_scale',
     'mount_in_view',
+    'moved_between',
     'pitch_contradiction',
     'ply_bytes',
     'point_cloud',

@@ -45,7 +45,6 @@ PARTS, MOST_EMPHASIS = 8, 5.0
 MIN_COVERED = 0.2  # of the picture must have a d between those of anchors
 # Beyond the d of anchors a network may bend: as often its error as it is farther than they spread.
 BEND = 1.0
-IN_D = 0.0  # share of a network's error that is one of d, as against 1/Z
 
 
 class Unsure(Refusal):
@@ -187,12 +186,15 @@ def _best_hypothesis(
     own = NETWORK * np.maximum(np.abs(anchors.inverse), FAR_SHARE * level)
     tolerance = 2 * np.sqrt(anchors.sigma**2 + own**2)
     weight = np.minimum(1 / tolerance, 3 / median(tolerance)) * emphasis
-    # (scale d + shift - inverse) / tolerance, of all hypotheses and anchors.
-    lines = np.stack([scale, shift, -np.ones(len(scale))], axis=1)
-    off = lines @ (np.stack([anchors.d, np.ones(len(tolerance)), anchors.inverse]) / tolerance)
+    # (scale d + shift - inverse) / tolerance, of all hypotheses and anchors; as shares of the
+    # typical d and 1/Z, which float32 bears.
+    unit = max(abs(quantile(ascending, 0.5)), spread)
+    lines = np.stack([scale * unit, shift, -np.ones(len(scale))], axis=1).astype(np.float32)
+    points = np.stack([anchors.d / unit, np.ones(len(tolerance)), anchors.inverse]) / tolerance
+    off = lines @ points.astype(np.float32)
     np.abs(off, out=off)
     np.minimum(off, 1, out=off)
-    best = int(np.argmin(off @ weight))
+    best = int(np.argmin(off @ weight.astype(np.float32)))
     return float(scale[best]), float(shift[best])
 
 

@@ -16,9 +16,11 @@ import numpy as np
 from midas_depth_ros.geometry.anchors import MAX_SIGMA, SIGMA_AT, Unsure, too_uncertain
 from midas_depth_ros.geometry.fitting import (
     BIWEIGHT,
+    inverted,
     median,
     quantile_of,
     robust_deviation,
+    solved,
     tukey_votes,
     weighted_line,
 )
@@ -181,11 +183,11 @@ def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float, np.ndar
     # As many points count as there are things that a network sees otherwise from elsewhere.
     weight = votes / (deviation * fitted) ** 2 * (INDEPENDENT / votes.sum())
     sums = float(weight.sum()), float(weight @ value), float(weight @ (value * value))
-    return scale, shift, np.linalg.inv(np.array([[sums[2], sums[1]], [sums[1], sums[0]]]))
+    return scale, shift, inverted(np.array([[sums[2], sums[1]], [sums[1], sums[0]]]))
 
 
 def _probes(d: np.ndarray) -> np.ndarray:
-    some = d[::5, ::5]
+    some = d[::8, ::8]
     some = some[np.isfinite(some)]
     if not some.size:
         return np.zeros(2)  # which are refused
@@ -217,7 +219,7 @@ def _transferred(
     inverse = line[0] * probes + line[1]
     same = (inverse - old.shift) / old.scale  # where the old frame had this 1/Z
     there = np.stack([same, np.ones(2)], axis=1)
-    back = np.linalg.inv(np.stack([probes, np.ones(2)], axis=1))
+    back = inverted(np.stack([probes, np.ones(2)], axis=1))
     moved = back @ there @ _matrix(old.covariance) @ there.T @ back.T
     return float(moved[0, 0]), float(moved[0, 1]), float(moved[1, 1])
 
@@ -234,14 +236,14 @@ def _mixed(
     of_new = axes @ _matrix(fit.covariance) @ axes.T
     off = new - old
     together = of_old + of_new
-    squares = 0.5 * float(off @ np.linalg.solve(together, off))
+    squares = 0.5 * float(off @ solved(together, off))
     if squares > GATE**2:
         return fit, squares
     # What was fitted a moment ago has nearly the same errors: it is not as good as two fits.
     alike = of_new * (1 + ALIKE / max(moved, 1e-3))
-    gain = of_old @ np.linalg.inv(of_old + alike)
+    gain = of_old @ inverted(of_old + alike)
     mean = old + gain @ off
-    back = np.linalg.inv(axes)
+    back = inverted(axes)
     scale, shift = back @ mean
     if not scale > 0:
         return fit, squares

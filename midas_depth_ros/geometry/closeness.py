@@ -19,7 +19,9 @@ from midas_depth_ros.geometry.fitting import (
     Grid,
     NoFloor,
     checked,
+    quantiles_of,
     reduced,
+    reduced_with_grid,
     robust_deviation,
     without_specks,
 )
@@ -142,6 +144,8 @@ def _pixel_grid(height: int, width: int) -> Grid:
     x = (np.arange(width, dtype=np.float32) - 0.5 * (width - 1)) * (2 / height)
     y = (np.arange(height, dtype=np.float32) - 0.5 * (height - 1)) * (2 / height)
     across, down = np.meshgrid(x, y)
+    across.setflags(write=False)
+    down.setflags(write=False)
     return across, down
 
 
@@ -159,9 +163,10 @@ def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
         (d, x, y), valid = reduced((d, x, y), valid, WORK_PIXELS)
         rows, columns = (np.linspace(0, shape[i] - 1, d.shape[i]).astype(int) for i in (0, 1))
         shown = shown[np.ix_(rows, columns)]
-    (coarse, cell_x, cell_y), known = reduced((d, x, y), valid, CELLS)
-    far, near = np.percentile(coarse[known], (FAR_PERCENTILE, NEAR_PERCENTILE))
-    if not near - far > FLATTEST * float(np.abs(coarse[known]).max()):
+    (coarse, cell_x, cell_y), known = reduced_with_grid(d, (x, y), valid, CELLS)
+    seen = coarse[known]
+    far, near = quantiles_of(seen, 0.01 * FAR_PERCENTILE, 0.01 * NEAR_PERCENTILE)
+    if not near - far > FLATTEST * float(np.abs(seen).max()):
         raise NoFloor('relative inverse depth is the same everywhere')
     coarse = (coarse.astype(np.float64) - far) / (near - far)
     scaled = ((d - d.dtype.type(far)) * d.dtype.type(1 / (near - far))).astype(np.float32)
@@ -207,7 +212,8 @@ def _nearest_per_sector(
     third = round(width / 3)
     values = [
         _sector(d[:, part], obstacle[:, part], smallest, t, edge)
-        if picture.valid[:, part].sum() >= max(1, least_seen * picture.shown[:, part].sum())
+        if np.count_nonzero(picture.valid[:, part])
+        >= max(1, least_seen * np.count_nonzero(picture.shown[:, part]))
         else math.nan
         for part in (slice(0, third), slice(third, width - third), slice(width - third, width))
     ]

@@ -58,18 +58,17 @@ def range_factors(
     ahead: np.ndarray,
     raised: np.ndarray,
     floor: np.ndarray,
-) -> np.ndarray:
-    """Return by what the range of each pixel of an obstacle is to be multiplied, (n,) float32 for
-    the n pixels of `raised`; 1 where nothing is known.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pixels of obstacles are not as far away as they seem, (n,) indices into h * w,
+    and by what their ranges are to be multiplied, (n,) float32.
 
     inverse: (h, w) float32 1/Z, 0 unknown. ground: that of the floor. ahead: metres ahead per metre
     of Z, positive. raised: (h, w) bool, obstacles that stand out of the floor. floor: (h, w) bool,
     floor that is seen.
     """
-    pixels = np.flatnonzero(raised)
-    factors = np.ones(pixels.size, np.float32)
-    if not pixels.size or not floor.any():
-        return factors
+    nothing = np.zeros(0, np.intp), np.zeros(0, np.float32)
+    if not raised.any() or not floor.any():
+        return nothing
     shape = inverse.shape
     off = np.zeros(shape, np.float32)
     np.divide(inverse, ground, out=off, where=floor)
@@ -81,19 +80,18 @@ def range_factors(
     near = inverse / ahead  # 1/x, 1/m
     feet = _feet(near, ground / ahead, off, raised, floor, deviation)
     if not feet.found.any():
-        return factors
+        return nothing
     by_depth = STANDING * deviation
     weight = (by_depth**2 / (by_depth**2 + feet.share**2)).astype(np.float32)
+    pixels = np.flatnonzero(raised & feet.found)
     column = pixels % shape[1]
     with np.errstate(divide='ignore', invalid='ignore'):
-        seen = np.log(near.ravel()[pixels])
-        from_front = np.abs(seen + feet.seen_log[column])
-        # What sticks out towards the robot is not moved back to the foot, only as far as its front.
-        most = feet.foot_log[column] - feet.seen_log[column] + np.float32(deviation)
-        move = np.exp(weight[column] * np.minimum(seen + feet.foot_log[column], most))
-    front = feet.found[column] & (from_front < SAME_FRONT)
-    factors[front] = move[front]
-    return factors
+        seen = np.log(near.reshape(-1)[pixels])
+        front = np.abs(seen + feet.seen_log[column]) < SAME_FRONT
+    pixels, column, seen = pixels[front], column[front], seen[front]
+    # What sticks out towards the robot is not moved back to the foot, only as far as its front.
+    most = feet.foot_log[column] - feet.seen_log[column] + np.float32(deviation)
+    return pixels, np.exp(weight[column] * np.minimum(seen + feet.foot_log[column], most))
 
 
 def _feet(

@@ -6,12 +6,18 @@ weight, and the rest is fitted again. Weights fade smoothly, so that rounding ca
 
 from __future__ import annotations
 
+import collections
+import functools
 import math
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 Grid = tuple[np.ndarray, np.ndarray]
+Result = TypeVar('Result')
+GRIDS_KEPT = 16  # for each function: a few cameras, each with a mount or two
 MIN_SIDE = 16
 BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
 PER_MEDIAN = 1.4826  # standard deviation of a normal distribution by the median of |x|
@@ -49,6 +55,30 @@ def checked(inverse_depth: np.ndarray, grid: Grid | None) -> np.ndarray:
     return d
 
 
+def once_per_grid(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Let a function of a grid, and of what else is hashable, remember its last results.
+
+    Only for grids that are read-only, so that they stay what they are: as the node keeps them. What
+    it returns must not be changed either.
+    """
+    kept: collections.OrderedDict[Hashable, tuple[Grid, Result]] = collections.OrderedDict()
+
+    @functools.wraps(function)
+    def remembering(grid: Grid, *of: Hashable) -> Result:
+        if grid[0].flags.writeable or grid[1].flags.writeable:
+            return function(grid, *of)
+        key = id(grid[0]), id(grid[1]), *of
+        found = kept.get(key)
+        if found is None:  # the arrays are kept as well, so that no others have their ids
+            found = kept[key] = grid, function(grid, *of)
+            if len(kept) > GRIDS_KEPT:
+                kept.popitem(last=False)
+        return found[1]
+
+    return remembering
+
+
+@once_per_grid
 def pixel_angle(grid: Grid) -> float:
     """Return the smallest angle (rad) between neighbouring pixels of the middle row."""
     row = np.arctan(grid[0][grid[0].shape[0] // 2].astype(np.float64))
@@ -60,9 +90,7 @@ def reduced(
     arrays: tuple[np.ndarray, ...], valid: np.ndarray, pixels: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return means over blocks, about `pixels` in all; NaN where less than half is valid."""
-    height, width = valid.shape
-    factor = min(1.0, math.sqrt(pixels / valid.size))
-    size = max(MIN_SIDE, round(width * factor)), max(MIN_SIDE, round(height * factor))
+    size = _reduced_size(valid.shape, pixels)
     if valid.all():
         means = [cv2.resize(array, size, interpolation=cv2.INTER_AREA) for array in arrays]
         return means, np.ones(means[0].shape, bool)
@@ -74,6 +102,36 @@ def reduced(
         for array in arrays
     ]
     return means, known
+
+
+def reduced_with_grid(
+    d: np.ndarray, grid: Grid, valid: np.ndarray, pixels: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return `reduced((d, *grid), valid, pixels)`."""
+    if not valid.all():
+        return reduced((d, *grid), valid, pixels)
+    size = _reduced_size(valid.shape, pixels)
+    return [resized(d, size), *resized_grid(grid, size)], np.ones(size[::-1], bool)
+
+
+def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return means over blocks: (h, w) for `size` = (w, h)."""
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+
+
+@once_per_grid
+def resized_grid(grid: Grid, size: tuple[int, int]) -> Grid:
+    """Return a grid with fewer pixels, `size` = (w, h); read-only as `grid`."""
+    x, y = resized(grid[0], size), resized(grid[1], size)
+    for fewer, all_ in ((x, grid[0]), (y, grid[1])):
+        fewer.setflags(write=all_.flags.writeable)
+    return x, y
+
+
+def _reduced_size(shape: tuple[int, ...], pixels: int) -> tuple[int, int]:
+    height, width = shape
+    factor = min(1.0, math.sqrt(pixels / (height * width)))
+    return max(MIN_SIDE, round(width * factor)), max(MIN_SIDE, round(height * factor))
 
 
 def tukey_votes(off: np.ndarray, reach: float) -> np.ndarray:
@@ -90,10 +148,9 @@ def robust_deviation(off: np.ndarray) -> float:
 def median(values: np.ndarray) -> float:
     """Return the median of (n,) numbers, n > 0: np.median without its overhead."""
     half = values.size // 2
-    if values.size % 2:
-        return float(np.partition(values, half)[half])
-    lower, upper = np.partition(values, (half - 1, half))[half - 1 : half + 1]
-    return 0.5 * (float(lower) + float(upper))
+    parted = np.partition(values, half)
+    upper = float(parted[half])
+    return upper if values.size % 2 else 0.5 * (float(parted[:half].max()) + upper)
 
 
 def quantile(ascending: np.ndarray, share: float) -> float:
@@ -106,14 +163,41 @@ def quantile(ascending: np.ndarray, share: float) -> float:
 
 def quantile_of(values: np.ndarray, share: float) -> float:
     """Return a quantile of (n,) numbers in any order, n > 0: np.quantile without its overhead."""
-    at = share * (values.size - 1)
-    below = int(at)
-    above, part = min(below + 1, values.size - 1), at - below
-    parted = np.partition(values, (below, above))
-    lower, upper = parted[below], parted[above]
-    if part < 0.5:
-        return float(lower + (upper - lower) * part)
-    return float(upper - (upper - lower) * (1 - part))
+    return quantiles_of(values, share)[0]
+
+
+def quantiles_of(values: np.ndarray, *shares: float) -> list[float]:
+    """Return several quantiles of (n,) numbers, as `quantile_of`."""
+    last = values.size - 1
+    places = [share * last for share in shares]
+    ends = [(int(at), min(int(at) + 1, last)) for at in places]
+    parted = np.partition(values, sorted({end for both in ends for end in both}))
+    found = []
+    for at, (below, above) in zip(places, ends, strict=True):
+        lower, upper, part = parted[below], parted[above], at - below
+        if part < 0.5:
+            found.append(float(lower + (upper - lower) * part))
+        else:
+            found.append(float(upper - (upper - lower) * (1 - part)))
+    return found
+
+
+def solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return x of matrix x = right, (n, n) positive definite and (n,) or (n, m) float64:
+    np.linalg.solve, in a fifth of its time where n is small. Raises `np.linalg.LinAlgError`.
+    """
+    good, x = cv2.solve(matrix, right.reshape(len(right), -1), flags=cv2.DECOMP_CHOLESKY)
+    if not good:
+        raise np.linalg.LinAlgError('the matrix is not positive definite')
+    return x.reshape(right.shape)
+
+
+def inverted(matrix: np.ndarray) -> np.ndarray:
+    """Return the inverse of a matrix (n, n) float64: np.linalg.inv, as `solved`."""
+    size, inverse = cv2.invert(matrix)
+    if not size:
+        raise np.linalg.LinAlgError('the matrix is singular')
+    return inverse
 
 
 def deviation_within(off: np.ndarray, reach: float, least: float, most: float) -> float:
@@ -139,14 +223,20 @@ def weighted_line(
 
 
 def without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
-    """Return the (h, w) bool mask without connected parts of fewer than `smallest` pixels."""
+    """Return the (h, w) bool mask without connected parts of fewer than `smallest` pixels.
+
+    The mask itself, where there are none.
+    """
     if smallest <= 1 or not mask.any():
         return mask
     # At most one in four pixels is a part of its own; 16 bits are three times as fast.
     kind = cv2.CV_16U if mask.size < 4 * 65_535 else cv2.CV_32S
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.view(np.uint8), connectivity=8, ltype=kind
-    )
-    large = stats[:, cv2.CC_STAT_AREA] >= smallest
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8, ltype=kind)
+    if count == 2:  # one part
+        return mask if np.count_nonzero(mask) >= smallest else np.zeros_like(mask)
+    # OpenCV's own statistics take four times as long.
+    large = np.bincount(labels.reshape(-1), minlength=count) >= smallest
+    if large[1:].all():
+        return mask
     large[0] = False  # what is outside the mask
     return np.take(large, labels)  # half the time of large[labels]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from midas_depth_ros.geometry.fitting import Grid
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane
 from midas_depth_ros.geometry.mount import CameraMount
-from midas_depth_ros.geometry.scale import Refusal
+from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 from midas_depth_ros.options.metric import ScaleOptions
 
 # A plane that is tilted by more against the floor of the mount, or whose distance from the lens is
@@ -45,16 +45,33 @@ class FloorPlane:
         return np.asarray(np.where(np.isfinite(depth_z), height, np.nan), np.float32)
 
 
+def fit_in_metres(fit: ScaleShift | Refusal, scale: ScaleShift) -> ScaleShift | Refusal | None:
+    """Return what `fit_ground_plane` would find in 1/Z by `scale`, of what it found in d.
+
+    None where 1/Z is not a line of d.
+    """
+    if isinstance(fit, Refusal):
+        return fit
+    if scale.curve or scale.far_end > -math.inf:
+        return None
+    factor = fit.scale / scale.scale
+    return dataclasses.replace(fit, scale=factor, shift=fit.shift - factor * scale.shift)
+
+
 def floor_in_metres(
-    inverse: NDArray[np.float32], grid: Grid, mount: CameraMount
+    inverse: NDArray[np.float32],
+    grid: Grid,
+    mount: CameraMount,
+    fit: ScaleShift | Refusal | None = None,
 ) -> FloorPlane | Refusal:
     """Return the floor in (h, w) float32 1/Z, 1/m, or why none is fitted.
 
     grid: `CameraModel.normalised_grid`. mount: where the floor should be. The floor is what
     `fit_ground_plane` finds; by as much as that changes scale and shift, the floor in these metres
     lies elsewhere than the mount says: a pitch that is wrong by p is a shift, a height a scale.
+    fit: what it finds, where that is known.
     """
-    fit = fit_ground_plane(inverse, grid, mount)
+    fit = fit or fit_ground_plane(inverse, grid, mount)
     if isinstance(fit, Refusal):
         return fit
     expected = mount.ground_normal() / mount.height_m
@@ -64,13 +81,14 @@ def floor_in_metres(
     if tilt > MOST_TILT_RAD:
         return Refusal(
             f'the plane in view is tilted by {math.degrees(tilt):.0f} degrees against the floor of '
-            'the mount: a wall or a ramp'
+            'the mount: a wall or a ramp, or a wrong camera_pitch'
         )
     factor = found.lens_height_m / mount.height_m
     if not 1 / HEIGHT_FACTOR <= factor <= HEIGHT_FACTOR:
         return Refusal(
             f'the plane in view is {found.lens_height_m:.2f} m below a lens that is '
-            f'{mount.height_m:.2f} m above the floor: something else'
+            f'{mount.height_m:.2f} m above the floor: the top of something, or a wrong '
+            'camera_height'
         )
     return found
 
@@ -100,15 +118,16 @@ class FloorHeight:
         grid: Grid,
         mount: CameraMount | None,
         expiry_s: float = ScaleOptions.expiry,
+        fit: ScaleShift | Refusal | None = None,
     ) -> NDArray[np.float32]:
         """Return the heights of a frame: (h, w) float32 metres, NaN where unknown.
 
         inverse, depth_z: 1/Z and metres of the frame. Without a mount nobody knows where floor
-        could be.
+        could be. fit: as of `floor_in_metres`.
         """
         found: FloorPlane | Refusal = Refusal('the mount is unknown')
         if mount is not None:
-            found = floor_in_metres(inverse, grid, mount)
+            found = floor_in_metres(inverse, grid, mount, fit)
         if isinstance(found, FloorPlane):
             self._floor, self._seen_s, self.reason = found, stamp_s, ''
         elif mount is None or not 0 <= stamp_s - self._seen_s <= expiry_s:

@@ -176,6 +176,19 @@ class DepthFusion:
         self._past = _Past(stamp_s, layers, grey, pose)
         return layers[0].copy(), layers[1].copy()
 
+    def repeat(
+        self, stamp_s: float, grey: np.ndarray, pose: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return what `update` returned for the frame before, for one that shows the same.
+
+        None where there is none, or another size. The same depth again is no second measurement.
+        """
+        past = self._past
+        if past is None or past.layers[0].shape != grey.shape:
+            return None
+        self._past = dataclasses.replace(past, stamp_s=stamp_s, grey=grey, pose=pose)
+        return past.layers[0].copy(), past.layers[1].copy()
+
     def _count(self, kept: np.ndarray | None, inverse: Array | None, motion: str) -> None:
         known = 0 if inverse is None else int(np.count_nonzero(inverse > 0))
         fused = 0 if kept is None else int(np.count_nonzero(kept))

@@ -23,7 +23,10 @@ from midas_depth_ros.geometry.fitting import (
     NoFloor,
     checked,
     deviation_within,
-    reduced,
+    median,
+    quantile_of,
+    quantiles_of,
+    reduced_with_grid,
     tukey_votes,
     weighted_line,
 )
@@ -67,7 +70,10 @@ UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
 # residual, in tolerances, was by so much wider before.
 CUT_OFF = ((0.0, 0.4, 0.45, 0.5, 0.52, 0.54), (1.0, 1.07, 1.16, 1.38, 1.55, 1.86))
 SMOOTH_REACH, SMOOTH_OVER = 8.0, 4
-MIN_HORIZON = 0.04  # above the horizon: a plane that fills the picture may be a ramp or a wall
+# A plane that fills the picture may be a ramp or a wall. So much of the picture is above the
+# horizon, or so much of its farthest quarter stands before the floor, which then ends in view and
+# must be as certain as an open one.
+MIN_HORIZON, MIN_ENDED = 0.04, 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,15 +130,16 @@ def _check_support(cells: GroundCells, line: GroundLine) -> None:
             f'{MIN_SHARE:.0%} are needed'
         )
     ground = cells.ground[cells.candidate]
-    nearest = cells.candidate & (cells.ground >= np.quantile(ground, 0.75))
+    nearer, at_feet = quantiles_of(ground, 0.75, 11 / 12)
+    nearest = cells.candidate & (cells.ground >= nearer)
     bottom = float(line.on_floor[nearest].mean())
     if bottom < MIN_SHARE_BOTTOM:
         raise NoFloor(f'only {bottom:.0%} of the nearest part of the picture is floor')
-    feet = cells.candidate & (cells.ground >= np.quantile(ground, 11 / 12))
+    feet = cells.candidate & (cells.ground >= at_feet)
     step = float((line.off[nearest] < -1).mean())
     if step > MAX_BEHIND_BOTTOM or (line.off[feet] < -1).mean() > MAX_BEHIND_FEET:
         raise NoFloor(f'{step:.0%} of the nearest part of the picture would lie behind the floor')
-    low, high = np.quantile(cells.ground[line.on_floor], (0.05, 0.95))
+    low, high = quantiles_of(cells.ground[line.on_floor], 0.05, 0.95)
     if high - low < MIN_SPREAD * cells.largest:
         raise NoFloor(
             f'the floor in view reaches only from {1 / high:.2f} to {1 / low:.2f} m: too little '
@@ -151,14 +158,17 @@ def _unevenness(cells: GroundCells, line: GroundLine) -> tuple[str, float]:
     residual = float(np.sqrt(np.mean(line.off[line.on_floor] ** 2)))
     uncertain = uncertainty(cells, line)
     is_open = line.share >= OPEN_SHARE and uncertain <= MAX_UNCERTAIN_OPEN
-    uneven = residual > (MAX_RESIDUAL_OPEN if is_open else MAX_RESIDUAL)
+    most = MAX_RESIDUAL_OPEN if is_open else MAX_RESIDUAL
     uncertain *= float(np.interp(residual, *CUT_OFF))
-    if uneven:
-        return 'what is below the horizon is too uneven for a floor', uncertain
+    if residual > most:
+        return (
+            f'what is below the horizon is too uneven for a floor: 1/Z is off by '
+            f'{residual * TOLERANCE:.1%} (1 sigma), {most * TOLERANCE:.1%} are allowed'
+        ), uncertain
     if uncertain > MAX_UNCERTAIN and not is_open:
         return (
             f'the floor is uneven over long stretches: distances would be uncertain by '
-            f'{uncertain:.0%} or more (1 sigma)'
+            f'{uncertain:.0%} or more (1 sigma), {MAX_UNCERTAIN:.0%} are allowed'
         ), uncertain
     return '', uncertain
 
@@ -214,19 +224,36 @@ def _smooth_residual(line: GroundLine) -> float:
     return math.sqrt(max(smoothed - left, 0.0))
 
 
-def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> None:
+def _check_horizon(
+    cells: GroundCells, line: GroundLine, min_horizon: float, uncertain: float
+) -> None:
     above = cells.ground[cells.known] < 0
     if above.mean() < min_horizon:
-        raise NoFloor(
-            'the horizon is not in view: floor, ramp and wall cannot be told apart; point the '
-            'camera less far down'
-        )
+        _check_end(cells, line, uncertain)
     beyond = line.inverse_depth[cells.known] < -BEYOND * cells.largest
     too_much = beyond[~above if line.share >= OPEN_SHARE else ...].mean() > MAX_BEYOND
     if too_much or (above.any() and beyond[above].mean() > MAX_BEYOND_ABOVE):
         raise NoFloor(
             f'{beyond.mean():.0%} of the picture would lie beyond the horizon: a wall, a ramp, or '
             'the camera pitch is wrong'
+        )
+
+
+def _check_end(cells: GroundCells, line: GroundLine, uncertain: float) -> None:
+    """Check a floor under a horizon that is not in view, where nothing shows a wrong shift."""
+    farthest = cells.known & (cells.ground <= quantile_of(cells.ground[cells.known], 0.25))
+    ended = float((line.off[farthest] > 1).mean())
+    if ended < MIN_ENDED:
+        raise NoFloor(
+            f'the horizon is not in view, and only {ended:.0%} of the farthest part of the picture '
+            f'stands before the floor, {MIN_ENDED:.0%} are needed: floor, ramp and wall cannot be '
+            'told apart; point the camera less far down'
+        )
+    if uncertain > MAX_UNCERTAIN_OPEN:
+        raise NoFloor(
+            'the horizon is not in view, and the floor is uneven: distances would be uncertain by '
+            f'{uncertain:.0%} or more (1 sigma), {MAX_UNCERTAIN_OPEN:.0%} are allowed then; point '
+            'the camera less far down'
         )
 
 
@@ -254,21 +281,21 @@ def fit_ground_plane(
 
     d: (h, w) float32 or float64, 16x16 or more, larger = nearer; values that are not finite are
     ignored. grid: `CameraModel.normalised_grid(w, h)`, NaN where the lens model has no inverse.
-    min_horizon: of the picture that must be above the horizon; 0 = it need not be in view. sigma:
-    how exactly the mount is known. A floor that is only too uneven is the refusal's witness.
-    Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    min_horizon: of the picture that must be above the horizon unless the floor ends in view; 0 = it
+    need not be in view. sigma: how exactly the mount is known. A floor that is only too uneven is
+    the refusal's witness. Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape
+    or type.
     """
     d = checked(d, grid)
     try:
-        cells = _cells(d, grid, mount)
-        line = _refined(cells, _best_hypothesis(cells))
+        cells, line = unjudged_line(d, grid, mount)
         _check_support(cells, line)
     except NoFloor as none:
         return Refusal(str(none))
     uneven, uncertain = _unevenness(cells, line)
     try:
         _check_behind(cells, line)
-        _check_horizon(cells, line, min_horizon)
+        _check_horizon(cells, line, min_horizon, uncertain)
     except NoFloor as none:
         return Refusal(uneven or str(none))
     points = round(line.count * d.size / cells.d.size)
@@ -279,6 +306,14 @@ def fit_ground_plane(
     if uneven:
         return Refusal(uneven, less_certain(fit, max(uncertain, LEAST_OF_WITNESS)))
     return fit
+
+
+def unjudged_line(d: np.ndarray, grid: Grid, mount: CameraMount) -> tuple[GroundCells, GroundLine]:
+    """Return what is most like a floor in (h, w) relative inverse depth, credible or not; for
+    measuring what `fit_ground_plane` refuses. Raises `NoFloor` where nothing is like one.
+    """
+    cells = _cells(d, grid, mount)
+    return cells, _refined(cells, _best_hypothesis(cells))
 
 
 # --- How uncertain scale and shift are: by the scatter of the floor's cells, and by the mount.
@@ -357,9 +392,10 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount) -> GroundCells:
     valid = np.isfinite(d) & np.isfinite(grid[0])
     if valid.mean() < MIN_VALID:
         raise NoFloor(f'only {valid.mean():.0%} of the picture has a value')
-    (coarse, x, y), known = reduced((d, *grid), valid, CELLS)
-    far, near = np.percentile(coarse[known], (2.0, 98.0))
-    if not near - far > FLATTEST * float(np.abs(coarse[known]).max()):
+    (coarse, x, y), known = reduced_with_grid(d, grid, valid, CELLS)
+    seen = coarse[known]
+    far, near = quantiles_of(seen, 0.02, 0.98)
+    if not near - far > FLATTEST * float(np.abs(seen).max()):
         raise NoFloor('relative inverse depth is the same everywhere: dark, or nothing in view')
     coarse = (coarse - far) / (near - far)
     ground = mount.ground_inverse_depth((x, y))
@@ -380,7 +416,7 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount) -> GroundCells:
 def _largest(ground: np.ndarray) -> float:
     """The largest 1/Z of floor in view, less the outermost of a very wide lens; 0: none."""
     below = ground[ground > 0]
-    return min(float(below.max()), WIDE * float(np.median(below))) if below.size else 0.0
+    return min(float(below.max()), WIDE * median(below)) if below.size else 0.0
 
 
 def _tolerance(ground: np.ndarray, largest: float) -> np.ndarray:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.fitting import BIWEIGHT, robust_deviation, tukey_votes
-from midas_depth_ros.geometry.two_views import ViewPair, focal_change
+from midas_depth_ros.geometry.two_views import ViewPair, direction_by_pictures, focal_change
 
 HEADINGS, MIN_HEADINGS = 80, 6  # pairs of views whose heading is kept; needed for one
 HEADING_FORGET = 0.98  # of the axis that the robot turns about, per pair
@@ -77,12 +77,15 @@ class HeadingFilter:
             down = turn if turn[1] > 0 else -turn
             self._axis = HEADING_FORGET * self._axis + down
             self._axis_weight = HEADING_FORGET * self._axis_weight + angle
-        information = float(np.linalg.eigvalsh(pair.direction_information)[0])
-        if angle > STRAIGHT_RAD or information <= 0:
+        if angle > STRAIGHT_RAD:
+            return
+        aside, certain = direction_by_pictures(pair)
+        information = float(np.linalg.eigvalsh(certain)[0])
+        if information <= 0:
             return
         # Towards where the camera moved, halfway between both views: robots drive along arcs.
         half = cv2.Rodrigues(-0.5 * turn)[0]
-        more = np.clip(pair.direction_by_pictures - pair.aside, -0.3, 0.3) @ pair.across
+        more = np.clip(aside - pair.aside, -0.3, 0.3) @ pair.across
         ahead = half @ -(pair.way / np.linalg.norm(pair.way) + more)
         if not ahead[2] > 0.2:
             return

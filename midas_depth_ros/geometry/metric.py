@@ -85,25 +85,30 @@ class MetricDepth:
         options: MetricOptions,
         grey: np.ndarray | None = None,
         pose: np.ndarray | None = None,
+        repeated: bool = False,
+        error: np.ndarray | None = None,
     ) -> MetricFrame | None:
         """Return the frame in metres, or None while there is no scale.
 
         d: (h, w) float32 relative inverse depth. grid: `CameraModel.normalised_grid(w, h)`. Without
         a mount there is only depth, and no obstacles. grey, pose: as `DepthFusion.update` needs
-        them; without the picture nothing is fused.
+        them; without the picture nothing is fused. repeated: d and fit are those of the frame
+        before, once more, which adds nothing to what is averaged over time. error: (h, w) float32,
+        what the network expects d to be off by, if it says that.
         """
         self._use(options)
-        scale = self._filter.update(stamp_s, fit)
+        scale = self._filter.update(stamp_s, fit, repeated=repeated)
         self.current = scale
         if scale is None:
             return None
         inverse = scale.seen_inverse_depth(d)
         inverse_sigma, of_surfaces = sigma_and_of_surfaces(
-            d, scale, inverse=inverse, grid=grid, mount=mount
+            d, scale, inverse=inverse, grid=grid, mount=mount, error=error
         )
         if options.fusion.enabled and grey is not None:
             of_pixels = grid if grid[0].shape == d.shape else None
-            inverse, inverse_sigma = self.fusion.update(
+            again = self.fusion.repeat(stamp_s, grey, pose) if repeated else None
+            inverse, inverse_sigma = again or self.fusion.update(
                 stamp_s, inverse, inverse_sigma, grey, of_pixels, pose
             )
         farthest = options.depth.max

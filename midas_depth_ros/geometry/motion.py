@@ -121,6 +121,27 @@ def between(first: BodyPose, second: BodyPose, share: float) -> BodyPose:
     )
 
 
+# A robot that has moved or turned by less stands: odometry that drifts, or an Imu's noise.
+STANDS_M, STANDS_RAD = 0.005, 0.005
+
+
+def moved_between(first: BodyPose | Refusal | None, second: BodyPose | Refusal | None) -> str:
+    """Return why a body may have moved from one pose to the other; '' if it stands.
+
+    None = there is no odometry, which says nothing; a pose that is unknown is no pose that stands.
+    """
+    for each in (first, second):
+        if isinstance(each, Refusal):
+            return each.reason
+    if not (isinstance(first, BodyPose) and isinstance(second, BodyPose)):
+        return ''
+    way_m = float(np.linalg.norm(second.position - first.position))
+    turn_rad = angle_between(first.quaternion, second.quaternion)
+    if way_m <= STANDS_M and turn_rad <= STANDS_RAD:
+        return ''
+    return f'the robot has moved by {way_m:.3f} m and {turn_rad:.3f} rad'
+
+
 class PoseHistory:
     """The poses of a body in the last seconds, by stamp. Thread-safe.
 

@@ -12,7 +12,14 @@ import statistics
 
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import GeometryError, Grid, NoFloor, checked, reduced
+from midas_depth_ros.geometry.fitting import (
+    GeometryError,
+    Grid,
+    NoFloor,
+    checked,
+    once_per_grid,
+    reduced,
+)
 from midas_depth_ros.geometry.relative_floor import Cells, fit_floor
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
@@ -105,14 +112,48 @@ class CameraMount:
 
         grid: `CameraModel.normalised_grid`; the result has its shape and type.
         """
-        across, down, ahead = self.ground_normal()
-        x, y = grid
-        return x * x.dtype.type(across) + (y * y.dtype.type(down) + y.dtype.type(ahead))
+        return _descent(grid, self)
 
     def ground_inverse_depth(self, grid: Grid) -> np.ndarray:
         """Return 1/Z of the floor in every pixel, 1/m; 0 and less from the horizon up."""
-        descent = self.descent(grid)
-        return descent * descent.dtype.type(1 / self.height_m)
+        return _ground_inverse_depth(grid, self)
+
+
+@once_per_grid
+def _descent(grid: Grid, mount: CameraMount) -> np.ndarray:
+    x, y = grid
+    across, down, ahead = mount.ground_normal()
+    return _unchanging(
+        grid, x * x.dtype.type(across) + (y * y.dtype.type(down) + y.dtype.type(ahead))
+    )
+
+
+@once_per_grid
+def _ground_inverse_depth(grid: Grid, mount: CameraMount) -> np.ndarray:
+    descent = mount.descent(grid)
+    return _unchanging(grid, descent * descent.dtype.type(1 / mount.height_m))
+
+
+@once_per_grid
+def body_rays(grid: Grid, mount: CameraMount) -> np.ndarray:
+    """Return (3, h, w) float32: x, y, z of every pixel's ray in the body frame, per metre of Z."""
+    axes = mount.body_axes().astype(np.float32)
+    x, y = grid
+    rays = [axes[i, 0] * x + axes[i, 1] * y + axes[i, 2] for i in range(3)]
+    return _unchanging(grid, np.stack(rays, dtype=np.float32))
+
+
+@once_per_grid
+def rays_ahead(grid: Grid, mount: CameraMount) -> np.ndarray:
+    """Return (h, w) float32: metres ahead along the floor, per metre of Z, of every pixel's ray."""
+    across, down, forward = mount.body_axes()[0].astype(np.float32)
+    return _unchanging(grid, across * grid[0] + (down * grid[1] + forward))
+
+
+def _unchanging(grid: Grid, values: np.ndarray) -> np.ndarray:
+    """Make values read-only where they may be remembered."""
+    values.setflags(write=grid[0].flags.writeable)
+    return values
 
 
 def _upright(name: str, value: float) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from midas_depth_ros.geometry.contact import range_factors
 from midas_depth_ros.geometry.fitting import Grid, checked, robust_deviation, without_specks
-from midas_depth_ros.geometry.mount import CameraMount
+from midas_depth_ros.geometry.mount import CameraMount, body_rays, rays_ahead
 from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions, SigmaOptions
 
 NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by this many of its deviations
@@ -92,7 +92,7 @@ def find_obstacles(
     with np.errstate(divide='ignore', invalid='ignore'):
         inverse = np.where(known, 1 / depth_z, 0).astype(np.float32)
     descent = mount.descent(grid)
-    ground = descent * np.float32(1 / mount.height_m)
+    ground = mount.ground_inverse_depth(grid)
     if smooth:
         inverse = _smoothed(inverse, ground, known, mount, options)
     with np.errstate(divide='ignore', invalid='ignore'):
@@ -115,21 +115,22 @@ def find_obstacles(
         doubt = np.fmin(sigma[there], MOST_DOUBT)
         somewhere[there] = doubt > SOMEWHERE * inverse[there]
         depth[there] = 1 / (inverse[there] + AT_THE_NEAREST * doubt)
-    points = _points(np.where(below, ground_depth, depth), grid, mount)
-    away = np.hypot(points[..., 0], points[..., 1])
+    planes = _points(np.where(below, ground_depth, depth), grid, mount)
+    away = np.sqrt(planes[0] ** 2 + planes[1] ** 2)  # np.hypot takes ten times as long
     raised = above & (height <= options.max_height) & (away <= max_range_m) & ~beyond
     drop = below & (away <= MAX_DROP_RANGE_M)
     candidates = raised | drop
     raised &= ~somewhere
     raised, drop = (without_specks(mask, options.min_pixels) for mask in (raised, drop))
     mask = raised | drop
-    _stand(points, inverse, ground, grid, mount, raised, floor)
+    _stand(planes, inverse, ground, grid, mount, raised, floor)
+    points = np.moveaxis(planes, 0, -1)
     nearest = nearest_in_corridor(mask, points, options)
     return Obstacles(mask, drop, candidates & ~mask, floor, height, points, nearest)
 
 
 def _stand(
-    points: np.ndarray,
+    planes: np.ndarray,
     inverse: np.ndarray,
     ground: np.ndarray,
     grid: Grid,
@@ -138,10 +139,10 @@ def _stand(
     floor: np.ndarray,
 ) -> None:
     """Move what stands on the floor to its foot, in place; as high as it is."""
-    across, down, forward = mount.body_axes()[0].astype(np.float32)
-    ahead = across * grid[0] + (down * grid[1] + forward)
-    factors = range_factors(inverse, ground, ahead, raised, floor)
-    points.reshape(-1, 3)[np.flatnonzero(raised), :2] *= factors[:, None]
+    ahead = rays_ahead(grid, mount)
+    pixels, factors = range_factors(inverse, ground, ahead, raised, floor)
+    for plane in planes[:2]:
+        plane.reshape(-1)[pixels] *= factors
 
 
 def _smoothed(
@@ -176,13 +177,10 @@ def _unevenness(off: np.ndarray, ground: np.ndarray, known: np.ndarray) -> np.fl
 
 
 def _points(depth: np.ndarray, grid: Grid, mount: CameraMount) -> np.ndarray:
-    axes = mount.body_axes().astype(np.float32)
-    x, y = grid
-    points = np.empty((*depth.shape, 3), np.float32)
+    """Return (3, h, w) x, y, z: most steps need one plane."""
     finite = np.where(np.isfinite(depth), depth, np.float32(np.nan))
-    for i in range(3):
-        points[..., i] = (axes[i, 0] * x + axes[i, 1] * y + axes[i, 2]) * finite
-    points[..., 2] += np.float32(mount.height_m)
+    points: np.ndarray = body_rays(grid, mount) * finite
+    points[2] += np.float32(mount.height_m)
     return points
 
 
@@ -190,14 +188,15 @@ def nearest_in_corridor(
     mask: np.ndarray, points: np.ndarray, options: ObstacleOptions
 ) -> tuple[float, float, float] | None:
     """Return (x, y, z) of the nearest front of `min_pixels` in the corridor, or None."""
-    inside = points[mask]
-    inside = inside[(np.abs(inside[:, 1]) <= 0.5 * options.robot_width) & (inside[:, 0] > 0)]
-    if len(inside) < options.min_pixels:
+    inside = mask & (np.abs(points[..., 1]) <= 0.5 * options.robot_width) & (points[..., 0] > 0)
+    pixels = np.flatnonzero(inside)
+    ahead = points[..., 0].reshape(-1)[pixels]
+    if ahead.size < options.min_pixels:
         return None
-    ahead = inside[:, 0]
     rank = options.min_pixels - 1
     first = np.partition(ahead, rank)[rank]
-    front = inside[ahead <= first * (1 + SAME_FRONT)]
+    pixels = pixels[ahead <= first * (1 + SAME_FRONT)]
+    front = np.stack([points[..., axis].reshape(-1)[pixels] for axis in range(3)], axis=1)
     x, y, z = front.astype(np.float64).mean(axis=0)
     return float(x), float(y), float(z)
 

@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,10 +18,12 @@ import numpy as np
 from midas_depth_ros.geometry.anchors import Anchors, Unsure, fit_anchors
 from midas_depth_ros.geometry.camera_model import CameraModel
 from midas_depth_ros.geometry.carried import CarriedScale
+from midas_depth_ros.geometry.fitting import median
 from midas_depth_ros.geometry.heading import (
     FocalFilter,
     Heading,
     HeadingFilter,
+    Views,
 )
 from midas_depth_ros.geometry.recent_motion import SETTLE_S, RecentMotion
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
@@ -28,7 +31,6 @@ from midas_depth_ros.geometry.tracking import PointTracks, ReducedCamera, at_poi
 from midas_depth_ros.geometry.two_views import (
     DIRECTION_SIGMA_RAD,
     ViewPair,
-    common_share,
     corrected_motion,
     inverse_depths,
 )
@@ -62,8 +64,16 @@ WITNESS_SHARE = 0.05
 SOME_PIXELS = 2000
 WAY_SHARE = 0.15  # of the distance: a longer way tells little more, and corners drift
 
-# Which points two views have in common (n,) bool, their motion, and their rays in the earlier one.
-Pair = tuple[np.ndarray, ViewPair, np.ndarray]
+
+class _Pair(NamedTuple):
+    """An earlier view beside this one: which points are common (n,) bool, their rays there and
+    here and their certainty; the motion by odometry (4, 4), and corrected.
+    """
+
+    common: np.ndarray
+    views: Views
+    motion: np.ndarray
+    corrected: ViewPair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +247,7 @@ class ParallaxScale:
         known = np.isfinite(tracks.notes)
         if not known.any():
             return None
-        inverse = np.where(known, tracks.notes, np.median(tracks.notes[known]))
+        inverse = np.where(known, tracks.notes, median(tracks.notes[known]))
         rays = self._rays.at(tracks.seen[-1])
         moved = rays @ motion[:3, :3].T + inverse[:, None] * motion[:3, 3]
         there = self._rays.pixels(rays, moved, tracks.seen[-1])
@@ -254,23 +264,21 @@ class ParallaxScale:
             return Refusal(standing or self._too_short(here))
         rays = self._rays.at(tracks.here)
         pairs = [self._pair(index, here, rays) for index in chosen]
-        wrong = [self._contradiction(pair) for _, pair, _ in pairs]
+        wrong = [self._contradiction(pair.corrected) for pair in pairs]
         if all(wrong):
             return Refusal(wrong[0])
-        good = [number for number, why in enumerate(wrong) if not why]
-        pairs, chosen = [pairs[i] for i in good], [chosen[i] for i in good]
-        inverse, sigma, together = _combined(pairs, rays, tracks.certainty, self._rays.focal_px)
+        pairs = [pair for pair, why in zip(pairs, wrong, strict=True) if not why]
+        inverse, sigma, together = _combined(pairs, len(rays), self._rays.focal_px)
         tracks.notes = np.where(np.isfinite(sigma), inverse, tracks.notes)
         if tracks.step_due:
-            for _, pair, _ in pairs:
-                self._heading.update(pair)
-            for index, each in zip(chosen, pairs, strict=True):
-                self._learn_focal(index, each, here, rays)
+            for pair in pairs:
+                self._heading.update(pair.corrected)
+                self._learn_focal(pair)
         if self._focal.learn():
             self._correct_focal()
         if self._focal.doubt:
             return Refusal(self._focal.doubt)
-        way = float(np.linalg.norm(pairs[0][1].way))
+        way = float(np.linalg.norm(pairs[0].corrected.way))
         known = np.isfinite(sigma)
         slipped = self._recent.contradiction(
             known, inverse, way, self._rays.focal_px, self._rays.at
@@ -319,40 +327,30 @@ class ParallaxScale:
         """The steps to compare this picture with, the most telling first."""
         tracks = self._tracks
         known = tracks.notes[np.isfinite(tracks.notes)]
-        level = max(float(np.median(known)), 0.01) if len(known) else 1.0
-        value = []
-        for index, label in enumerate(tracks.labels):
-            way = float(np.linalg.norm(label.pose[:3, 3] - here.pose[:3, 3]))
-            common = int(np.isfinite(tracks.seen[index, :, 0]).sum())
-            usable = way >= self.options.min_baseline and common >= MIN_CORNERS
-            moved = way * level / WAY_SHARE
-            value.append(common * (moved / (1 + moved * moved)) ** 2 if usable else 0.0)
-        order = sorted(range(len(value)), key=lambda index: -value[index])
-        return [index for index in order if value[index] > 0][:PAIRS]
+        level = max(median(known), 0.01) if len(known) else 1.0
+        places = np.stack([label.pose[:3, 3] for label in tracks.labels])
+        way = np.sqrt(((places - here.pose[:3, 3]) ** 2).sum(axis=1))
+        common = np.isfinite(tracks.seen[:, :, 0]).sum(axis=1)
+        moved = way * (level / WAY_SHARE)
+        value = common * (moved / (1 + moved * moved)) ** 2
+        value[(way < self.options.min_baseline) | (common < MIN_CORNERS)] = 0
+        order = np.argsort(-value, kind='stable')[:PAIRS]
+        return [int(index) for index in order if value[index] > 0]
 
-    def _pair(self, index: int, here: _View, rays: np.ndarray) -> Pair:
-        """Which corners are common to a step and this picture, their motion, their rays there."""
-        seen = self._tracks.seen[index]
+    def _pair(self, index: int, here: _View, rays: np.ndarray) -> _Pair:
+        """A step beside this picture, whose corners have these rays (n, 3)."""
+        seen, label = self._tracks.seen[index], self._tracks.labels[index]
         common = np.isfinite(seen[:, 0])
-        there = self._rays.at(seen[common])
-        label = self._tracks.labels[index]
+        views = self._rays.at(seen[common]), rays[common], self._tracks.certainty[common]
         motion = _motion(label.pose, here.pose)
         turn_sigma = math.hypot(
             here.turn_sigma_rad, label.turn_sigma_rad, TURN_SIGMA_SHARE * _angle(motion)
         )
-        return (
-            common,
-            corrected_motion(
-                there,
-                rays[common],
-                self._tracks.certainty[common],
-                motion,
-                turn_sigma,
-                self._rays.focal_px,
-                self._direction_sigma_rad,
-            ),
-            there,
+        focal_px = self._rays.focal_px
+        corrected = corrected_motion(
+            *views, motion, turn_sigma, focal_px, self._direction_sigma_rad
         )
+        return _Pair(common, views, motion, corrected)
 
     def _contradiction(self, pair: ViewPair) -> str:
         """Why the pictures do not move as odometry says, '' if they do."""
@@ -384,14 +382,10 @@ class ParallaxScale:
             )
         return ''
 
-    def _learn_focal(self, index: int, pair: Pair, here: _View, rays: np.ndarray) -> None:
+    def _learn_focal(self, pair: _Pair) -> None:
         """Keep a pair that may tell the focal length: `learn` corrects a calibration by it."""
-        common, corrected, there = pair
-        motion = _motion(self._tracks.labels[index].pose, here.pose)
-        if _angle(motion) < FOCAL_TURN_RAD:
-            return
-        views = there, rays[common], self._tracks.certainty[common]
-        self._focal.add(corrected, views, motion, self._rays.focal_px)
+        if _angle(pair.motion) >= FOCAL_TURN_RAD:
+            self._focal.add(pair.corrected, pair.views, pair.motion, self._rays.focal_px)
 
     def _correct_focal(self) -> None:
         self._rays.correct(self._focal.factor)
@@ -436,29 +430,25 @@ def _doubtful(fit: ScaleShift | None, slip: float) -> ScaleShift | None:
 
 
 def _combined(
-    pairs: list[Pair],
-    rays: np.ndarray,
-    certainty: np.ndarray,
-    focal_px: float,
+    pairs: list[_Pair], count: int, focal_px: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """1/Z of each corner by all pairs and its deviation (inf: unknown), (n,) both; by which share
-    all of them may be off together.
+    """1/Z of each of `count` corners by all pairs and its deviation (inf: unknown), (n,) both; by
+    which share all of them may be off together.
     """
-    count = len(rays)
     weight, mean, square = np.zeros(count), np.zeros(count), np.zeros(count)
     least = np.full(count, math.inf)
     most_certain = math.inf
-    for common, pair, there in pairs:
-        inverse, sigma = inverse_depths(there, rays[common], certainty[common], pair, focal_px)
-        good = pair.votes > 0
-        number = np.flatnonzero(common)[good]
-        together = common_share(there, rays[common], certainty[common], pair, focal_px)
+    for pair in pairs:
+        inverse, sigma, together = inverse_depths(*pair.views, pair.corrected, focal_px)
+        good = pair.corrected.votes > 0
+        number = np.flatnonzero(pair.common)[good]
         most_certain = min(most_certain, together)
-        share = 1 / (sigma[good] ** 2 + (together * inverse[good]) ** 2)
+        inverse, sigma = inverse[good], sigma[good]
+        share = 1 / (sigma**2 + (together * inverse) ** 2)
         weight[number] += share
-        mean[number] += share * inverse[good]
-        square[number] += share * inverse[good] ** 2
-        least[number] = np.minimum(least[number], sigma[good])
+        mean[number] += share * inverse
+        square[number] += share * inverse**2
+        least[number] = np.minimum(least[number], sigma)
     known = weight > 0
     weight[~known] = 1.0
     mean /= weight
@@ -514,7 +504,7 @@ def _rigid(pose: np.ndarray) -> bool:
     if pose.shape != (4, 4) or not np.isfinite(pose).all():
         return False
     axes = pose[:3, :3]
-    return bool(np.abs(axes @ axes.T - np.eye(3)).max() < 1e-3 and np.linalg.det(axes) > 0)
+    return bool(np.abs(axes @ axes.T - np.eye(3)).max() < 1e-3 and cv2.determinant(axes) > 0)
 
 
 def _unusable(stamp_s: float, grey: np.ndarray, d: np.ndarray, camera: CameraModel) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import BIWEIGHT, median, robust_deviation, tukey_votes
+from midas_depth_ros.geometry.fitting import BIWEIGHT, median, robust_deviation, solved, tukey_votes
 
 PICTURES, KEPT_S = 20, 2.0  # that are kept
 MOST_POINTS, FEWEST_POINTS = 80, 12
@@ -156,7 +156,7 @@ def _share(
         weighted = columns * votes
         normal, pull = weighted @ columns.T, weighted @ target
         # The turn is eliminated; what is left of the share tells whether it can be known.
-        by_share, by_pull = np.linalg.solve(
+        by_share, by_pull = solved(
             normal[1:, 1:] + prior, np.stack([normal[1:, 0], pull[1:]], axis=1)
         ).T
         left = float(normal[0, 0] - normal[0, 1:] @ by_share)

@@ -170,8 +170,14 @@ class ScaleFilter:
         """Seconds from the last accepted fit to the last stamp; inf without one."""
         return self._now_s - self._accepted_s if self._current else math.inf
 
-    def update(self, stamp_s: float, fit: ScaleShift | Refusal) -> ScaleShift | None:
-        """Return the scale for this frame, or None. A stamp that goes back starts anew."""
+    def update(
+        self, stamp_s: float, fit: ScaleShift | Refusal, *, repeated: bool = False
+    ) -> ScaleShift | None:
+        """Return the scale for this frame, or None. A stamp that goes back starts anew.
+
+        repeated: it is the fit of the frame before, once more. That keeps the scale from getting
+        old, but is no second fit: it is not averaged, and makes the scale no steadier.
+        """
         if stamp_s < self._now_s:
             self.reset()
         self._now_s = stamp_s
@@ -186,6 +192,8 @@ class ScaleFilter:
         self.reason = ''
         elapsed = stamp_s - self._accepted_s
         self._accepted_s = stamp_s
+        if repeated and self._current is not None:
+            return self._grown()
         if self._current is None:
             self._current, self._steady, self._innovation = fit, False, np.zeros(3)
             self._alone = True

@@ -93,7 +93,9 @@ class Beams:
         order = np.argsort(group.ravel()[pixels].astype(np.int32), kind='stable')
         self._pixels = pixels[order]
         self._group = group.ravel()[self._pixels].astype(np.int32)
-        self._filled, self._starts = np.unique(self._group, return_index=True)
+        self._filled, self._starts, self._sizes = np.unique(
+            self._group, return_index=True, return_counts=True
+        )
         ahead, away = _floor_of_rays(grid, mount)
         self._floor_away = away.ravel()[self._pixels]
         straight = (np.abs(bearing) <= pitch) & (ahead > 0)
@@ -114,7 +116,8 @@ class Beams:
         hit = obstacles.mask.ravel()[self._pixels]
         dropped = obstacles.dropped.ravel()[self._pixels]
         floor = obstacles.floor.ravel()[self._pixels]
-        away = np.hypot(obstacles.points[..., 0], obstacles.points[..., 1]).ravel()[self._pixels]
+        x, y = obstacles.points[..., 0], obstacles.points[..., 1]
+        away = np.sqrt(x * x + y * y).ravel()[self._pixels]
         # Hidden floor and unknown pixels count where their ray would meet the floor; dropped pixels
         # where they were measured, or at their foot.
         hidden = np.where(floor, np.float32(np.inf), self._floor_away)
@@ -150,15 +153,20 @@ class Beams:
 
         The nearest itself if it is much nearer.
         """
-        nearest = np.full(self._groups, np.inf, np.float32)
-        groups, away = self._group[hit], away[hit]
-        order = np.lexsort((away, groups))
-        groups, away = groups[order], away[order]
-        filled, start, size = np.unique(groups, return_index=True, return_counts=True)
-        ranked = away[start + np.minimum(size, RANK) - 1]
+        left = np.where(hit, away, np.float32(np.inf))
+        ranked: list[NDArray[np.float32]] = []
+        for _ in range(RANK):
+            nearest = np.fmin.reduceat(left, self._starts)
+            ranked.append(nearest)
+            found = np.flatnonzero(left == np.repeat(nearest, self._sizes))
+            first = np.diff(self._group[found], prepend=-1) > 0  # one of those that are equal
+            left[found[first]] = np.inf
+        hits = np.add.reduceat(hit, self._starts, dtype=np.intp)
+        by_rank = np.choose(np.clip(hits, 1, RANK) - 1, ranked)
         # Fewer pixels that are much nearer are another object, such as one hanging before a wall.
-        nearest[filled] = np.where(away[start] < SAME_FRONT * ranked, away[start], ranked)
-        return nearest
+        result = np.full(self._groups, np.inf, np.float32)
+        result[self._filled] = np.where(ranked[0] < SAME_FRONT * by_rank, ranked[0], by_rank)
+        return result
 
     def _to_beams(self, by_group: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.repeat(by_group, self._shared)[: self.count]

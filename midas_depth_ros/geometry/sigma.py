@@ -1,7 +1,8 @@
 """How far each metre can be believed: a standard deviation of 1/Z for every pixel.
 
-In: relative inverse depth, its scale and shift with their covariance, and where the floor is. Out:
-the standard deviation of 1/Z, of which that of Z follows. It is a sum of independent variances:
+In: relative inverse depth, its scale and shift with their covariance, where the floor is, and the
+error that the network itself expects, if it says that. Out: the standard deviation of 1/Z, of which
+that of Z follows. It is a sum of independent variances:
 
     the fit      of scale and shift, by `ScaleShift.covariance`
     the floor    how much what counts as floor deviates from it
@@ -11,6 +12,8 @@ the standard deviation of 1/Z, of which that of Z follows. It is a sum of indepe
                  that, in the pixel and in the whole picture
     an edge      a pixel near it could belong to either side
     behind       nothing is seen through the floor: what seems to be behind it is off by that much
+    the network  what it expects to be off by, in 1/Z; other networks do not say it, so this adds to
+                 the others and replaces none of them
 
 How much each weighs was chosen on rendered places, through the embedded model
 (`benchmarks/sigma.py` says which, and measures on others).
@@ -23,9 +26,9 @@ import dataclasses
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import Grid
+from midas_depth_ros.geometry.fitting import Grid, resized, resized_grid
 from midas_depth_ros.geometry.ground_plane import floor_of
-from midas_depth_ros.geometry.mount import CameraMount
+from midas_depth_ros.geometry.mount import CameraMount, rays_ahead
 from midas_depth_ros.geometry.scale import ScaleShift
 
 # The variance of 1/Z is the sum of these times `doubts`.
@@ -38,6 +41,7 @@ WEIGHTS = {
     'foot': 0.092,
     'edge': 4.8,
     'behind': 1.0,
+    'network': 0.071,
 }
 FINEST = 2  # pixels: sigma is computed at half of the size, and less below twice `LEAST_SIDE`
 LEAST_SIDE = 32
@@ -60,9 +64,7 @@ class FloorRays:
     @classmethod
     def of(cls, grid: Grid, mount: CameraMount) -> FloorRays:
         """Return those of a camera: `CameraModel.normalised_grid` and its mount."""
-        across, down, forward = mount.body_axes()[0].astype(np.float32)
-        ahead = across * grid[0] + (down * grid[1] + forward)
-        return cls(mount.ground_inverse_depth(grid), ahead)
+        return cls(mount.ground_inverse_depth(grid), rays_ahead(grid, mount))
 
 
 def inverse_depth_sigma(
@@ -72,14 +74,16 @@ def inverse_depth_sigma(
     inverse: np.ndarray | None = None,
     grid: Grid | None = None,
     mount: CameraMount | None = None,
+    error: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the standard deviation of 1/Z in 1/m, (h, w) float32, of relative inverse depth.
 
     d: (h, w) float32, NaN unknown, as is the result there. inverse: `scale.inverse_depth(d)`, if it
     is at hand. grid, mount: `CameraModel.normalised_grid(w, h)` and where the camera is, to know
-    what is floor; without them all is as uncertain as what stands on it.
+    what is floor; without them all is as uncertain as what stands on it. error: (h, w) float32, the
+    error that the network expects of d, in its units (`DepthEstimator.infer_with_error`).
     """
-    return sigma_and_of_surfaces(d, scale, inverse=inverse, grid=grid, mount=mount)[0]
+    return sigma_and_of_surfaces(d, scale, inverse=inverse, grid=grid, mount=mount, error=error)[0]
 
 
 def sigma_and_of_surfaces(
@@ -89,6 +93,7 @@ def sigma_and_of_surfaces(
     inverse: np.ndarray | None = None,
     grid: Grid | None = None,
     mount: CameraMount | None = None,
+    error: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `inverse_depth_sigma`, and the same without the doubt of edges.
 
@@ -104,12 +109,13 @@ def sigma_and_of_surfaces(
     height, width = d.shape
     step = FINEST if min(height, width) >= FINEST * LEAST_SIDE else 1
     size = width // step, height // step
-    small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (d, inverse)]
+    small = [resized(each, size) for each in (d, inverse)]
     rays = None
     if mount is not None and grid is not None:
-        x, y = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in grid)
-        rays = FloorRays.of((x, y), mount)
-    found = doubts(small[0], small[1], scale, rays)
+        rays = FloorRays.of(resized_grid(grid, size), mount)
+    if error is not None:
+        error = resized(error, size)
+    found = doubts(small[0], small[1], scale, rays, error)
     of_surfaces = sum(WEIGHTS[name] * found[name] for name in WEIGHTS if name != 'edge')
     variances = of_surfaces + WEIGHTS['edge'] * found['edge'], of_surfaces
     both = [
@@ -122,11 +128,15 @@ def sigma_and_of_surfaces(
 
 
 def doubts(
-    d: np.ndarray, inverse: np.ndarray, scale: ScaleShift, rays: FloorRays | None
+    d: np.ndarray,
+    inverse: np.ndarray,
+    scale: ScaleShift,
+    rays: FloorRays | None,
+    error: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the variances of 1/Z before they are weighted, each (h, w) float32 in 1/m^2.
 
-    d, inverse: (h, w) float32 relative inverse depth and 1/Z, without NaN.
+    d, inverse: (h, w) float32 relative inverse depth and 1/Z, without NaN. error: of d, expected.
     """
     by_scale, both, by_shift = (np.float32(each) for each in scale.covariance)
     fit = np.maximum((by_scale * d + 2 * both) * d + by_shift, 0)
@@ -150,7 +160,12 @@ def doubts(
         'foot': missed**2,
         'edge': _edges(inverse),
         'behind': np.minimum(off, 0) ** 2,
+        'network': np.zeros_like(fit) if error is None else _of_network(error, scale),
     }
+
+
+def _of_network(error: np.ndarray, scale: ScaleShift) -> np.ndarray:
+    return (np.float32(scale.scale) * error.astype(np.float32, copy=False)) ** 2
 
 
 def depth_sigma(depth_z: np.ndarray, inverse_sigma: np.ndarray) -> np.ndarray:

@@ -171,7 +171,7 @@ class TransformTree:
         with self._lock:
             link = self._links.get(child)
             if link is None and len(self._links) >= MOST_FRAMES:
-                raise TransformFault(f'there are more than {MOST_FRAMES} frames')
+                raise TransformFault(f'{shown(child)} is one frame more than {MOST_FRAMES}')
             if link is None or link.static != static:
                 link = self._links[child] = _Link(static)
             link.put(stamp_ns, parent, made)
@@ -312,7 +312,9 @@ class TransformTree:
                 break
             way[frame] = None
             if parent in way:
-                raise TransformFault(f'the frames hang in a loop at {shown(parent)}')
+                raise TransformFault(
+                    f'the frames hang in a loop at {shown(parent)}: let each frame have one parent'
+                )
             frame = parent
         return list(way), frame
 
@@ -345,7 +347,7 @@ def _checked(parent: str, child: str, numbers: Iterable[float]) -> Numbers:
     x, y, z, *turn = made = tuple(map(float, numbers))
     named = f'{shown(child)} in {shown(parent)}'
     if not (parent and child) or parent == child:
-        raise TransformFault(f'{named} is no pair of frames')
+        raise TransformFault(f'{named} is not a pair of different, named frames')
     if max(len(parent), len(child)) > LONGEST_FRAME_ID:
         raise TransformFault(f'{named}: a name has more than {LONGEST_FRAME_ID} letters')
     if not all(map(math.isfinite, made)) or max(abs(x), abs(y), abs(z)) >= MOST_M:

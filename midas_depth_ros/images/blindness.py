@@ -127,6 +127,11 @@ class FreezeDetector:
         self._since_s = math.inf
         self._count = 0
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the last picture was the same as one of those before it."""
+        return self._count > 0
+
     def check(self, rgb: NDArray[np.uint8], stamp_s: float, frozen_after_s: float) -> str:
         """Return why a camera counts as frozen: the same pictures for longer than this; else ''.
 
@@ -230,8 +235,7 @@ def _third(values: NDArray, index: int) -> NDArray:
 
 def _contrast_fault(scales: _Scales) -> str:
     mean = float(scales.eighth.mean())
-    low, high = np.percentile(scales.eighth, (2, 98))
-    contrast = float(high - low)
+    contrast = _spread(scales.eighth)
     if contrast < MIN_CONTRAST:
         where = 'dark' if mean < 0.25 * WHITE else 'bright' if mean > 0.85 * WHITE else 'uniform'
         return f'too {where}: {contrast:.0f} of 255 grey levels between dark and bright'
@@ -240,8 +244,18 @@ def _contrast_fault(scales: _Scales) -> str:
     return ''
 
 
+def _spread(values: NDArray[np.float32]) -> float:
+    """From the 2nd to the 98th percentile: np.percentile takes five times as long."""
+    last = values.size - 1
+    low, high = 0.02 * last, 0.98 * last
+    places = [int(low), min(int(low) + 1, last), int(high), min(int(high) + 1, last)]
+    lowest, lower, higher, highest = np.partition(values, sorted(set(places)), axis=None)[places]
+    begin = lowest + (low - int(low)) * (lower - lowest)
+    return float(higher + (high - int(high)) * (highest - higher) - begin)
+
+
 def _detail_fault(scales: _Scales, least: float, sharpest: float) -> str:
-    finest, fine, rough = map(float, map(np.mean, (scales.finest, scales.fine, scales.rough)))
+    finest, fine, rough = (cv2.mean(each)[0] for each in (scales.finest, scales.fine, scales.rough))
     # White noise of deviation n gives 0.87 n in the finest band and 0.43 n in the next.
     detail = math.sqrt(max(fine - 0.25 * finest, 0.0))
     if detail < least:
@@ -262,17 +276,21 @@ def _bare_tiles(scales: _Scales) -> tuple[NDArray[np.float32], Tiles]:
     """
     side = TILE // 2
     rows, columns = scales.half.shape[0] // side, scales.half.shape[1] // side
-    tiles = scales.half[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    tiles = tiles.transpose(0, 2, 1, 3)
-    means = tiles.mean(axis=(2, 3), keepdims=True)
+    size = columns * side, rows * side
+
+    def spread(by_tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        return cv2.resize(by_tile, size, interpolation=cv2.INTER_NEAREST)
+
     along = np.arange(side, dtype=np.float32) - np.float32(0.5 * (side - 1))
-    spread = np.float32(side * (along**2).sum())
-    across = (tiles * along).sum(axis=(2, 3), keepdims=True) / spread
-    down = (tiles * along[:, None]).sum(axis=(2, 3), keepdims=True) / spread
-    strays = ((tiles - means - across * along - down * along[:, None]) ** 2).mean(axis=(2, 3))
-    finest = scales.finest[: rows * TILE, : columns * TILE]
-    noise = finest.reshape(rows, TILE, columns, TILE).mean(axis=(1, 3))
-    return means[..., 0, 0], strays < BARE**2 + NOISE * noise
+    variance = np.mean(along**2)
+    x, y = np.tile(along, columns), np.tile(along, rows)[:, None]
+    half = scales.half[: size[1], : size[0]]
+    means = _by_tile(half, side)
+    strays = half - spread(means)
+    across, down = _by_tile(strays * x, side) / variance, _by_tile(strays * y, side) / variance
+    strays -= spread(across) * x + spread(down) * y
+    noise = _by_tile(scales.finest, TILE)
+    return means, _by_tile(strays * strays, side) < BARE**2 + NOISE * noise
 
 
 def _by_tile(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
@@ -342,8 +360,8 @@ def _drawn_out(changes: Changes, shape: tuple[int, ...]) -> Tiles:
     for axis, across, same in ((0, along, down), (1, down, along)):
         across, same = across.mean(axis=1 - axis), same.mean(axis=1 - axis)
         lines = (same < DRAWN_OUT * across) & (across > MIN_CHANGE)
-        lines = _regions(lines[:, None], DRAWN_REGION)[:, 0]
-        np.moveaxis(drawn, axis, 0)[lines] = True
+        if lines.any():
+            np.moveaxis(drawn, axis, 0)[_regions(lines[:, None], DRAWN_REGION)[:, 0]] = True
     return drawn
 
 
@@ -353,6 +371,8 @@ def _repeated(rgb: NDArray[np.uint8], shape: tuple[int, ...]) -> Tiles:
     samples = values[:, :: max(1, values.shape[1] // ROW_SAMPLES)].astype(np.float64)
     # With irrational weights no two different rows have the same sum.
     key = samples @ np.sqrt(np.arange(2.0, samples.shape[1] + 2.0))
+    if np.diff(np.sort(key)).all():  # as in most pictures
+        return np.zeros(shape, bool)
     _, first, own = np.unique(key, return_index=True, return_inverse=True)
     last = np.zeros_like(first)
     np.maximum.at(last, own, np.arange(key.size))
@@ -385,6 +405,8 @@ def _without_parts(
 
 def _regions(mask: Tiles, least: float) -> Tiles:
     """The connected parts of `mask` that cover at least this share of its area."""
+    if np.count_nonzero(mask) < least * mask.size or not mask.any():
+        return np.zeros_like(mask)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     large = stats[:, cv2.CC_STAT_AREA] >= least * mask.size
     large[0] = False  # the background

@@ -44,6 +44,7 @@ from midas_depth_ros.images.errors import (
     TruncatedPicture,
     UnsupportedFormat,
 )
+from midas_depth_ros.images.reduction import Size, reduction
 from midas_depth_ros.options.text import shown
 
 READERS: dict[containers.Container, type[ImageFile.ImageFile]] = {
@@ -124,7 +125,10 @@ class Format:
 
 
 def decode_compressed(
-    message: Any, max_pixels: int = MAX_PIXELS, bit_depth: BitDepth | None = None
+    message: Any,
+    max_pixels: int = MAX_PIXELS,
+    bit_depth: BitDepth | None = None,
+    least: Size | None = None,
 ) -> NDArray[np.uint8]:
     """Decode a sensor_msgs/CompressedImage (JPEG, PNG, TIFF or WebP) to RGB.
 
@@ -133,6 +137,8 @@ def decode_compressed(
         max_pixels: larger pictures are rejected by their header, before decoding.
         bit_depth: of the camera, for a PNG or TIFF of 16 bits; by default guessed from this picture
             alone.
+        least: (height, width) that suffice: a larger JPEG may be decoded at a half, a quarter or an
+            eighth of both its sides (`reduction`), each pixel the mean of those it stands for.
 
     Returns:
         (H, W, 3) uint8 RGB, C-contiguous, perhaps read-only. Grey becomes RGB unless `format` names
@@ -154,7 +160,8 @@ def decode_compressed(
         else:
             bit_depth.reset()
             ending = container.ending(byte_view(message.data).tobytes())
-            rgb = _rgb_of_eight(container, data, size, ending)
+            whole = text.mosaic is not None or ending is not jpeg.Ending.KNOWN
+            rgb = _rgb_of_eight(container, data, size, ending, None if whole else least)
     except (*PILLOW_FAULTS, cv2.error) as error:
         if isinstance(error, ImageError):
             raise
@@ -219,7 +226,11 @@ def _original_colours(rgb: NDArray[np.uint8], text: Format) -> NDArray[np.uint8]
 
 
 def _rgb_of_eight(
-    container: containers.Container, data: bytes, size: tuple[int, int], ending: jpeg.Ending
+    container: containers.Container,
+    data: bytes,
+    size: tuple[int, int],
+    ending: jpeg.Ending,
+    least: Size | None,
 ) -> NDArray[np.uint8] | None:
     """Decode to (H, W, 3) uint8 RGB; None if it has another size. Raises what Pillow raises."""
     if container is containers.WEBP:
@@ -236,6 +247,8 @@ def _rgb_of_eight(
             return None
         if ending is not jpeg.Ending.KNOWN:
             return whole_jpeg(data)
+        if (by := reduction(size[::-1], least)) > 1 and container is containers.JPEG:
+            picture.draft('RGB', (size[0] // by, size[1] // by))
         picture.load()
         return rgb_of(picture)
 

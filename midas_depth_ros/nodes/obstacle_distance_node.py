@@ -46,7 +46,7 @@ class ObstacleDistanceNode(Node):
             self._subscription = qos.make_subscription(
                 self, LaserScan, 'scan', self._on_scan, qos.NEWEST
             )
-        except Exception:
+        except Exception:  # whatever it is: the node is freed, and the reason goes on
             self.destroy_node()
             raise
         self.get_logger().info(

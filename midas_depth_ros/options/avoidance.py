@@ -313,9 +313,9 @@ class ObstacleDistanceSettings(Options):
 
     autopilot: str = parameter(
         'mavros',
-        'What obstacle_distance is: mavros = the LaserScan of which its plugin obstacle_distance '
-        'makes the message, remapped to /mavros/obstacle/send; px4 = px4_msgs/ObstacleDistance, '
-        'remapped to /fmu/in/obstacle_distance, where px4_msgs is installed.',
+        'Type of the topic obstacle_distance: mavros = sensor_msgs/LaserScan for the plugin of '
+        'mavros (remap to /mavros/obstacle/send); px4 = px4_msgs/ObstacleDistance (remap to '
+        '/fmu/in/obstacle_distance; needs px4_msgs).',
         choices=('mavros', 'px4'),
     )
     sensor_yaw: float = live_parameter(

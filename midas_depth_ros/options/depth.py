@@ -242,8 +242,18 @@ class DepthNodeSettings(Options):
     bit_depth: int = declared_as(SharedOptions, 'bit_depth')
     output_size: str = live_parameter(
         'input',
-        'Size of relative_inverse_depth and heatmap: that of the input picture or of the network.',
+        'Size of relative_inverse_depth, heatmap and depth: that of the input picture (at most '
+        'output_width) or of the network.',
         choices=('input', 'network'),
+    )
+    output_width: int = live_parameter(
+        1280,
+        'Images and cloud are at most so wide, in the shape of the picture, and depth/camera_info '
+        'describes that size; 0 = as wide as the picture. Of JPEGs at least twice as wide only so '
+        'much is decoded as is needed.',
+        unit='px',
+        minimum=0,
+        maximum=65_500,
     )
     jpeg_quality: int = live_parameter(
         80,
@@ -317,9 +327,9 @@ class DepthNodeSettings(Options):
     )
     body_frame: str = parameter(
         'base_link',
-        'frame_id of scan, proximity and nearest_point: on the floor below the lens, x in the '
-        'viewing direction, y left, z up. If your base_link is elsewhere, name another frame and '
-        'publish a static transform to it.',
+        'frame_id of scan, seen_free, proximity, nearest_point and obstacles: on the floor below '
+        'the lens, x in the viewing direction, y left, z up. If your base_link is elsewhere, name '
+        'another frame and publish a static transform to it.',
         check=check_required_frame_id,
     )
     picture_check: bool = live_parameter(
@@ -335,6 +345,15 @@ class DepthNodeSettings(Options):
         unit='s',
         minimum=0.0,
         maximum=3600.0,
+    )
+    reuse_unchanged: float = live_parameter(
+        0.0,
+        "For a parked robot: how long the network's last answer is used again while the picture "
+        'differs from the one it was given by no more than the noise of the camera, and neither '
+        'odometry nor Imu says that the robot moves; 0 = never.',
+        unit='s',
+        minimum=0.0,
+        maximum=10.0,
     )
     mounts: dict[str, MountOptions] = groups(MountOptions, 'cameras')
     image_timeout: float = live_parameter(

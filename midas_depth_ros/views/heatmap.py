@@ -56,9 +56,15 @@ def colour_table(name: str) -> NDArray[np.uint8]:
 
 def colourise(index: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """Colour an (H, W) uint8 map, 0 = far, 255 = near: (H, W, 3) uint8 RGB."""
-    # OpenCV expects a BGR table; given an RGB one it returns RGB without another pass.
-    table = colour_table(name).reshape(256, 1, 3).copy()
-    return cv2.applyColorMap(index, table)
+    # Looked up as numbers of four bytes: half the time of cv2.applyColorMap.
+    coloured = cv2.LUT(index, _table_of_numbers(name)).view(np.uint8)
+    return cv2.cvtColor(coloured.reshape(*index.shape, 4), cv2.COLOR_RGBA2RGB)
+
+
+@functools.cache
+def _table_of_numbers(name: str) -> NDArray[np.int32]:
+    """The table of a colormap as (256,) int32: the bytes of red, green, blue and 0."""
+    return np.pad(colour_table(name), ((0, 0), (0, 1))).view(np.int32)[:, 0]
 
 
 # --- The range: which relative inverse depth gets the far colour and which the near one.
@@ -106,8 +112,19 @@ def frame_range(
         samples = values[valid]
     if samples.size == 0:
         return None
-    low, high = np.percentile(samples, (percentile_low, percentile_high))
-    return ValueRange(float(low), float(high))
+    return ValueRange(*_percentiles(samples, percentile_low, percentile_high))
+
+
+def _percentiles(samples: NDArray[np.float32], *percents: float) -> list[float]:
+    """Percentiles of (n,) samples by one partition: np.percentile takes twice as long."""
+    last = samples.size - 1
+    places = [0.01 * percent * last for percent in percents]
+    ends = [(min(int(at), last), min(int(at) + 1, last)) for at in places]
+    parted = np.partition(samples, sorted({end for both in ends for end in both}))
+    return [
+        float(parted[lower]) + (at - lower) * (float(parted[upper]) - float(parted[lower]))
+        for at, (lower, upper) in zip(places, ends, strict=True)
+    ]
 
 
 class SmoothedRange:

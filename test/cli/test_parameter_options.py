@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from midas_depth_ros.cli import demo as demo_command
 from midas_depth_ros.cli.image import image
@@ -172,3 +173,11 @@ def test_shells_complete_commands_choices_and_parameters(midas_depth, monkeypatc
 
     result = CliRunner().invoke(main, [], prog_name='midas_depth')
     assert result.output.splitlines() == [offered]
+
+
+@pytest.mark.parametrize('address', ['192.0.2.1', 'no.such.host.invalid', '', 'a' * 300, '::zz'])
+def test_a_demo_does_not_start_with_an_address_that_is_not_this_machine(address):
+    ran = CliRunner().invoke(main, ['demo', '--dashboard-host', address])
+    assert ran.exit_code == 2
+    assert 'cannot be listened on' in ' '.join(ran.output.replace('│', ' ').split())
+    assert '127.0.0.1' in ran.output

@@ -65,13 +65,13 @@ def multiplications(network: torch.nn.Module, size: tuple[int, int]) -> int:
 
 def test_the_embedded_network_is_as_small_as_it_is_said_to_be() -> None:
     ours = embedded.build()
-    assert round(sum(p.numel() for p in ours.parameters()) / 1e6, 2) == 1.72
+    assert round(sum(p.numel() for p in ours.parameters()) / 1e6, 2) == 1.73
     small, midas = (
         multiplications(ours, embedded.SIZE),
         multiplications(midas_small.build(), embedded.SIZE),
     )
-    assert round(small / 1e9, 2) == 0.27
-    assert round(midas / small) == 13
+    assert round(small / 1e9, 2) == 0.29
+    assert round(midas / small) == 12
 
 
 def test_pictures_of_a_batch_do_not_influence_each_other(network: torch.nn.Module) -> None:

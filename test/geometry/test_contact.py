@@ -40,7 +40,8 @@ def moved(inverse):
     ahead = axes[0] * GRID[0] + (axes[1] * GRID[1] + axes[2])
     ground = MOUNT.ground_inverse_depth(GRID)
     factors = np.ones_like(inverse)
-    factors[found.mask] = range_factors(inverse, ground, ahead, found.mask, found.floor)
+    pixels, by = range_factors(inverse, ground, ahead, found.mask, found.floor)
+    factors.reshape(-1)[pixels] = by
     return factors, found.mask
 
 

@@ -1,10 +1,13 @@
 """Robust statistics: weights that fade, a deviation and a line that outliers do not move."""
 
+import cv2
 import numpy as np
 import pytest
 
+from midas_depth_ros.geometry import CameraModel, CameraMount
 from midas_depth_ros.geometry.fitting import (
     median,
+    once_per_grid,
     quantile,
     quantile_of,
     robust_deviation,
@@ -61,3 +64,60 @@ def test_parts_below_the_limit_go_and_others_stay(shape):
     np.testing.assert_array_equal(without_specks(mask, 4), kept)
     assert without_specks(mask, 1) is mask
     assert not without_specks(mask, 6).any()
+
+
+def test_what_is_remembered_is_of_the_same_read_only_grid():
+    calls = []
+
+    @once_per_grid
+    def calculated(grid, factor):
+        calls.append(factor)
+        return factor * grid[0]
+
+    first = np.ones((4, 5), np.float32), np.zeros((4, 5), np.float32)
+    calculated(first, 2)
+    first[0][:] = 3
+    assert calculated(first, 2).max() == 6, 'it may change'
+    for axis in first:
+        axis.setflags(write=False)
+    calls.clear()
+    assert calculated(first, 2) is calculated(first, 2)
+    assert calculated(first, 4).max() == 12
+    other = first[0].copy() + 1, first[1].copy()
+    for axis in other:
+        axis.setflags(write=False)
+    assert calculated(other, 2).max() == 8
+    assert calls == [2, 4, 2]
+    for factor in range(100):
+        calculated(first, factor)
+    assert calculated(other, 2).max() == 8
+    assert calls[-1] == 2, 'it was forgotten'
+
+
+def test_a_mount_is_the_same_by_a_grid_that_is_remembered():
+    camera = CameraModel.from_field_of_view(256, 192, 1.2)
+    changing, fixed = camera.normalised_grid(), camera.normalised_grid()
+    for axis in fixed:
+        axis.setflags(write=False)
+    for mount in (CameraMount(0.3, 0.1), CameraMount(0.3, 0.2, 0.05), CameraMount(0.5, 0.1)) * 2:
+        for of in (mount.descent, mount.ground_inverse_depth):
+            np.testing.assert_array_equal(of(changing), of(fixed))
+        with pytest.raises(ValueError, match='read-only'):
+            mount.descent(fixed)[0] = 1
+
+
+@pytest.mark.parametrize('share', [0.02, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize('smallest', [1, 2, 6, 40, 10_000])
+def test_specks_are_the_parts_that_opencv_counts(share, smallest):
+    mask = np.random.default_rng(3).random((96, 128)) < share
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= smallest
+    large[0] = False
+    np.testing.assert_array_equal(without_specks(mask, smallest), large[labels])
+
+
+def test_a_single_part_is_a_speck_or_not():
+    mask = np.zeros((20, 20), bool)
+    mask[3:6, 4:8] = True
+    np.testing.assert_array_equal(without_specks(mask, 12), mask)
+    assert not without_specks(mask, 13).any()

@@ -12,10 +12,11 @@ from midas_depth_ros.geometry import (
     CameraMount,
     MetricDepth,
     Refusal,
+    ScaleShift,
     fit_ground_plane,
     point_cloud,
 )
-from midas_depth_ros.geometry.floor_height import FloorHeight, floor_in_metres
+from midas_depth_ros.geometry.floor_height import FloorHeight, fit_in_metres, floor_in_metres
 from midas_depth_ros.options.metric import MetricOptions
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 
@@ -142,3 +143,27 @@ def test_a_floor_stays_at_zero_from_frame_to_frame_of_a_nod(nod):
         seen = (depth < NEAR_M) & (true_heights(depth, pose) < 0.01) & np.isfinite(heights)
         assert seen.sum() > 1000
         assert np.abs(heights[seen]).max() < 0.015
+
+
+@pytest.mark.parametrize('pitch', [0.06, 0.1, 0.14])
+def test_a_fit_in_relative_depth_is_that_in_metres(pitch):
+    """The same heights as by a second fit, whatever scale the frame is given."""
+    inverse, _ = exact(Pose(z_m=0.3, pitch_rad=pitch), BOX)
+    noise = np.random.default_rng(1).normal(0, 0.02, inverse.shape)
+    d = (0.3 + 0.2 * inverse * (1 + noise)).astype(np.float32)
+    scale = ScaleShift(5.5, -1.4)
+    metres = scale.inverse_depth(d)
+    known = fit_in_metres(fit_ground_plane(d, GRID, MOUNT), scale)
+    found = floor_in_metres(metres, GRID, MOUNT, known)
+    again = floor_in_metres(metres, GRID, MOUNT)
+    assert not isinstance(again, Refusal)
+    np.testing.assert_allclose(found.plane, again.plane, rtol=1e-4, atol=1e-6)
+
+
+def test_a_fit_is_not_carried_where_metres_are_no_line():
+    fit = ScaleShift(2.0, 0.1)
+    curve = ((0.1, 0.2), (0.5, 1.0))
+    assert fit_in_metres(fit, ScaleShift(2.0, 0.1, curve=curve)) is None
+    assert fit_in_metres(fit, ScaleShift(2.0, 0.1, far_end=0.01)) is None
+    refused = Refusal('no floor')
+    assert fit_in_metres(refused, fit) is refused

@@ -25,8 +25,10 @@ from training.places.floor_views import (
     FLOORLESS,
     RandomView,
     disturbed,
+    near_wall_view,
     random_camera,
     room_view,
+    steep_camera,
 )
 
 NEAR_TO_FAR = np.array([2.0, 1.0, 0.25])  # 0.5, 1 and 4 m, as inverse depth
@@ -219,6 +221,49 @@ def test_a_floor_that_fills_the_picture_may_be_a_ramp_unless_one_says_otherwise(
     assert depth_errors(fit(view, view.inverse_depth, min_horizon=0.0), 1, 0).max() < 0.01
 
 
+@pytest.mark.parametrize('noise', [0.0, 0.02])
+def test_a_floor_that_ends_in_view_needs_no_horizon(noise):
+    """A wall stands on it that fills the upper part of the picture."""
+    camera, pose = rendered.CAMERA, Pose(z_m=0.6, pitch_rad=0.55)
+    seen = render(Scene(room=Room(-5, 1.1, -3, 3, 2.6)), camera, pose)
+    view = RandomView('steep', 1 / seen.depth_z.astype(np.float64), seen.floor_mask, camera, pose)
+    assert (mount_of(view).ground_inverse_depth(camera.normalised_grid()) > 0).all()
+    d, scale, shift = disturbed(view, np.random.default_rng(0), noise=noise)
+    assert depth_errors(fit(view, d), scale, shift).max() < 0.02
+    # Where floor is seen past the wall, it may as well be a ramp that goes on.
+    beside = view.inverse_depth.copy()
+    beside[:, :64] = mount_of(view).ground_inverse_depth(camera.normalised_grid())[:, :64]
+    refused = fit(view, beside)
+    assert isinstance(refused, Refusal)
+    assert 'of the farthest part of the picture stands before the floor' in refused.reason
+
+
+@pytest.mark.parametrize(('smooth', 'least'), [(0.0, 15), (0.05, 0)])
+def test_without_a_horizon_a_floor_up_to_a_wall_is_not_accepted_with_a_wrong_scale(smooth, least):
+    rng = np.random.default_rng(31)
+    accepted = 0
+    for _ in range(30):
+        view = near_wall_view(rng)
+        d, scale, shift = disturbed(view, rng, smooth=smooth, **BUMPS)
+        found = fit(view, d)
+        if isinstance(found, ScaleShift):
+            accepted += 1
+            assert depth_errors(found, scale, shift).max() < 0.1
+    assert accepted >= least
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize('kind', FLOORLESS | AMBIGUOUS)
+def test_without_a_horizon_hardly_anything_passes_for_a_floor(kind):
+    rng = np.random.default_rng(21)
+    accepted = 0
+    for _ in range(40):
+        view = (FLOORLESS | AMBIGUOUS)[kind](rng, lens=steep_camera)
+        d, _, _ = disturbed(view, rng, noise=0.02, outliers=0.01)
+        accepted += isinstance(fit(view, d), ScaleShift)
+    assert accepted <= (10 if kind.startswith('ramp ') else 0)
+
+
 def test_a_camera_that_looks_up_past_the_floor_is_told_so():
     view = simple_view(pose=Pose(z_m=0.3, pitch_rad=-0.6))
     found = fit(view, view.inverse_depth)
@@ -273,8 +318,7 @@ def test_the_uncertainty_that_refuses_is_that_of_the_distances():
     predicted, found = [], []
     for _ in range(40):
         d, scale, shift = disturbed(view, rng, smooth=0.03)
-        cells = ground_plane._cells(d, grid, mount)
-        line = ground_plane._refined(cells, ground_plane._best_hypothesis(cells))
+        cells, line = ground_plane.unjudged_line(d, grid, mount)
         predicted.append(ground_plane.uncertainty(cells, line))
         probes = (NEAR_TO_FAR - shift) / scale
         found.append((line.scale * probes + line.shift) / NEAR_TO_FAR - 1)
@@ -284,8 +328,7 @@ def test_the_uncertainty_that_refuses_is_that_of_the_distances():
 
 def test_errors_of_single_pixels_leave_little_uncertainty():
     for view, d, *_ in in_rooms(15, 3, noise=0.05):
-        cells = ground_plane._cells(d, view.camera.normalised_grid(), mount_of(view))
-        line = ground_plane._refined(cells, ground_plane._best_hypothesis(cells))
+        cells, line = ground_plane.unjudged_line(d, view.camera.normalised_grid(), mount_of(view))
         assert ground_plane.uncertainty(cells, line) < 0.03
 
 

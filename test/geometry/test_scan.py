@@ -299,3 +299,36 @@ def test_a_pole_of_one_pixel_is_never_clear(bearing, smooth):
     own = np.abs(-0.7 + 0.0175 * np.arange(len(scan.ranges)) - bearing).argmin()
     assert not scan.ranges[own] > 1.6
     assert not scan.seen_free[own] > 1.6
+
+
+@pytest.mark.parametrize('share', [0.0, 0.002, 0.3])
+def test_each_beam_has_its_third_nearest_pixel_also_among_equal_ones(share):
+    """Against a plain sort of every beam's pixels; many distances are the same to the bit."""
+    rng = np.random.default_rng(7)
+    grid, mount = CAMERA.normalised_grid(), CameraMount(0.3, 0.1)
+    seen = find_obstacles(np.full(grid[0].shape, np.inf, np.float32), grid, mount)
+    seen.mask[:] = rng.random(seen.mask.shape) < share
+    away = rng.integers(4, 40, seen.mask.shape).astype(np.float32) / 8
+    bearing = bearings(grid, mount)
+    seen.points[..., 0], seen.points[..., 1] = np.where(seen.mask, away, np.nan), 0
+    seen.floor[:], seen.dropped[:] = ~seen.mask, False
+    limits = {'angle_min': -0.5, 'angle_max': 0.5, 'angle_increment': 0.02}
+    beams = Beams(grid, mount, **limits)
+    ranges = beams.scan(seen, range_min=0.1, range_max=6.0).ranges
+    of_beam = np.round((bearing + 0.5) / 0.02)
+    for beam, found in enumerate(ranges):
+        hits = np.sort(away[seen.mask & (of_beam == beam)])
+        if not hits.size:
+            assert not np.isfinite(found)
+            continue
+        third = hits[min(hits.size, 3) - 1]
+        assert found == (hits[0] if hits[0] < 0.9 * third else third)
+
+
+def test_a_beam_that_no_pixel_looks_along_knows_nothing():
+    grid, mount = CAMERA.normalised_grid(), CameraMount(0.3, 0.1)
+    seen = find_obstacles(np.full(grid[0].shape, np.inf, np.float32), grid, mount)
+    beams = Beams(grid, mount, angle_min=2.0, angle_max=2.2, angle_increment=0.1)
+    scan = beams.scan(seen, range_min=0.1, range_max=6.0)
+    assert np.isnan(scan.ranges).all()
+    assert np.isnan(scan.seen_free).all()

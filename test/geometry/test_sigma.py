@@ -173,6 +173,41 @@ def test_a_less_certain_fit_makes_every_pixel_less_certain():
     assert (sigma >= 0.2).all()
 
 
+def test_what_the_network_expects_to_be_off_by_adds_and_never_lowers():
+    fit = fit_ground_plane(INVERSE, GRID, MOUNT)
+    plain = inverse_depth_sigma(INVERSE, fit, grid=GRID, mount=MOUNT)
+    error = np.full(INVERSE.shape, 0.01, np.float32)
+    error[:, 128:] = 2.0
+    sigma = inverse_depth_sigma(INVERSE, fit, grid=GRID, mount=MOUNT, error=error)
+    assert (sigma >= plain).all()
+    left, right = np.s_[:, :110], np.s_[:, 146:]
+    np.testing.assert_allclose(sigma[left], plain[left], atol=0.01)
+    assert (sigma[right] > 0.5).all()
+    sure = inverse_depth_sigma(INVERSE, fit, grid=GRID, mount=MOUNT, error=0 * error)
+    np.testing.assert_array_equal(sure, plain)
+
+
+@pytest.mark.parametrize('factor', [0.1, 1.0, 12.0])
+def test_the_units_of_the_network_do_not_matter(factor):
+    """A scale s takes the expected error along: 1/Z is off by s times as much."""
+    error = (0.05 + 0.2 * np.random.default_rng(0).random(INVERSE.shape)).astype(np.float32)
+    d = INVERSE / np.float32(factor)
+    sigma = inverse_depth_sigma(d, ScaleShift(factor, 0.0, 'model'), error=error / factor)
+    wanted = inverse_depth_sigma(INVERSE, ScaleShift(1.0, 0.0, 'model'), error=error)
+    np.testing.assert_allclose(sigma, wanted, rtol=1e-4)
+
+
+def test_a_frame_of_which_the_network_knows_nothing_has_no_free_floor():
+    fit = fit_ground_plane(INVERSE, GRID, MOUNT)
+    options = MetricOptions()
+    seen = MetricDepth().update(1.0, INVERSE, GRID, MOUNT, fit, options)
+    error = np.full(INVERSE.shape, 4.0, np.float32)
+    blind = MetricDepth().update(1.0, INVERSE, GRID, MOUNT, fit, options, error=error)
+    assert seen.obstacles.floor.mean() > 0.2
+    assert not blind.obstacles.floor.any()
+    assert (blind.inverse_sigma > seen.inverse_sigma).all()
+
+
 # --- What is not certain is not free.
 
 BEAMS = {'angle_min': -0.5, 'angle_max': 0.5, 'angle_increment': 0.0175}

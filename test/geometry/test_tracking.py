@@ -16,7 +16,6 @@ from midas_depth_ros.geometry.tracking import (
     at_points,
 )
 from midas_depth_ros.geometry.two_views import (
-    common_share,
     corrected_motion,
     focal_change,
     inverse_depths,
@@ -113,7 +112,7 @@ def test_a_motion_is_corrected_by_the_pictures():
     off = cv2.Rodrigues(pair.rotation @ cv2.Rodrigues(turn)[0].T)[0]
     assert np.abs(off).max() < 0.001
     np.testing.assert_allclose(pair.way, way, atol=0.004)
-    found, sigma = inverse_depths(there, here, certainty, pair, FOCAL_PX)
+    found, sigma, _ = inverse_depths(there, here, certainty, pair, FOCAL_PX)
     sure = sigma < 0.1 * inverse
     assert sure.sum() > 100
     assert np.median(np.abs(found / inverse - 1)[sure]) < 0.03
@@ -124,7 +123,7 @@ def test_what_all_depths_are_off_by_together_is_that_of_many_motions():
     turn, way = np.array([0.0, 0.04, 0.0]), np.array([0.15, 0.0, -0.2])
     there, here, certainty, _ = seen(turn, way, 0.3)
     pair = corrected_motion(there, here, certainty, motion_of(turn, way), 0.005, FOCAL_PX)
-    inverse, sigma = inverse_depths(there, here, certainty, pair, FOCAL_PX)
+    inverse, sigma, together = inverse_depths(there, here, certainty, pair, FOCAL_PX)
     weight = pair.votes / sigma**2
     shares = []
     for draw in np.random.default_rng(2).multivariate_normal(np.zeros(5), pair.covariance, 400):
@@ -134,7 +133,7 @@ def test_what_all_depths_are_off_by_together_is_that_of_many_motions():
         change = inverse_depths(there, here, certainty, other, FOCAL_PX)[0] - inverse
         shares.append(weight @ change / (weight @ np.abs(inverse)))
     expected = float(np.std(shares))
-    assert common_share(there, here, certainty, pair, FOCAL_PX) == pytest.approx(expected, rel=0.2)
+    assert together == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.parametrize('turn_rad', [0.03, 0.1, 0.4])

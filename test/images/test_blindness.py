@@ -12,7 +12,7 @@ import pytest
 
 import midas_depth_ros
 from midas_depth_ros.images import FreezeDetector, judge_picture, verdict_for
-from midas_depth_ros.images.blindness import GOOD
+from midas_depth_ros.images.blindness import BARE, GOOD, NOISE, _bare_tiles, _Scales, _spread
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.sim import WORLDS, Pose
 from midas_depth_ros.sim.robot.robot import noisy
@@ -505,3 +505,31 @@ def test_only_an_estimator_that_sees_pictures_has_them_judged():
     found = [verdict_for(Seeing(), black, stamp_s=0.5 * i, **asked).reason for i in range(6)]
     assert not found[1]
     assert found[-1].startswith('frozen')
+
+
+def test_a_tile_is_bare_by_what_strays_from_its_even_slope():
+    """Against a plane fitted to every tile."""
+    rng = np.random.default_rng(2)
+    grey = rng.normal(100, 1.0, (192, 256)).astype(np.float32)
+    grey += np.linspace(-90, 90, 256, dtype=np.float32)  # a steep slope
+    grey[:96] = cv2.GaussianBlur(grey[:96], (0, 0), 3)
+    grey[100:180, 30:90] += rng.normal(0, 3, (20, 15)).repeat(4, 0).repeat(4, 1)
+    scales = _Scales.of(grey)
+    means, bare = _bare_tiles(scales)
+    assert 0.2 < bare.mean() < 0.98
+    rows, columns = np.indices((8, 8)).reshape(2, -1)
+    design = np.stack([rows, columns, np.ones(64)], axis=1)
+    for (row, column), is_bare in np.ndenumerate(bare):
+        tile = scales.half[8 * row : 8 * row + 8, 8 * column : 8 * column + 8].ravel()
+        finest = scales.finest[16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+        plane = design @ np.linalg.lstsq(design, tile.astype(np.float64), rcond=None)[0]
+        strays, limit = np.mean((tile - plane) ** 2), BARE**2 + NOISE * finest.mean()
+        assert means[row, column] == pytest.approx(tile.mean(), abs=1e-3)
+        assert is_bare == (strays < limit) or strays == pytest.approx(limit, rel=1e-3)
+
+
+@pytest.mark.parametrize('size', [2, 3, 57, 768])
+def test_contrast_is_between_the_percentiles(size):
+    values = np.random.default_rng(size).normal(100, 30, (1, size)).astype(np.float32)
+    low, high = np.percentile(values.astype(np.float64), (2, 98))
+    assert _spread(values) == pytest.approx(high - low, rel=1e-5)

@@ -158,6 +158,22 @@ def test_the_overridden_durability_of_an_output_has_effect(ros, driver):
     driver.spin_until(lambda: got == [7], what='what was published before')
 
 
+def test_a_node_follows_its_publishers_by_one_timer(ros):
+    node = ros.make_node('follower')
+    made = [
+        qos.make_subscription(node, CameraInfo, f'topic_{number}', print, qos.LATCHED)
+        for number in range(3)
+    ]
+    assert len(list(node.timers)) == 1
+    qos.unsubscribe(node, made[0])
+    assert len(list(node.timers)) == 1
+    for subscription in made[1:]:
+        qos.unsubscribe(node, subscription)
+    assert not list(node.timers)
+    qos.make_subscription(node, CameraInfo, 'topic', print, qos.LATCHED)
+    assert len(list(node.timers)) == 1
+
+
 def test_of_two_subscriptions_each_message_is_new_once():
     def sent(at_s: float, number: int) -> dict[str, int]:
         return {'source_timestamp': round(at_s * 1e9), 'publication_sequence_number': number}

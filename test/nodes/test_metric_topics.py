@@ -427,6 +427,25 @@ def test_sigma_is_in_metres_and_known_where_depth_is(ros, run, encoding):
     assert np.median(share[far]) > np.median(share[near]) > 0.01
 
 
+def test_what_a_network_expects_to_be_off_by_is_in_sigma_where_it_says_so(ros, run):
+    exact = scene_depth(box())
+    left, right = np.s_[:, 16:112], np.s_[:, 144:240]
+    estimator, send = run(exact, output_size='network', **MOUNT)
+    sigmas = ros.collect(Image, 'camera/depth/sigma')
+    send(sigmas, 2)
+    plain = values(sigmas[-1])
+    error = np.zeros(exact.shape, np.float32)
+    error[left] = 5.0
+    estimator.infer_with_error = lambda rgb: (estimator.infer(rgb), error)
+    send(sigmas, 2)
+    found = values(sigmas[-1])
+    known = np.isfinite(found) & np.isfinite(plain)
+    assert known[left].mean() > 0.3
+    assert known[right].mean() > 0.3
+    assert (found[left] > 2 * plain[left])[known[left]].all()
+    assert np.median((found / plain)[right][known[right]]) == pytest.approx(1, abs=0.5)
+
+
 def test_metric_topics_are_silent_while_a_wall_fills_the_picture(ros, run):
     estimator, send = run(scene_depth(box()), **MOUNT)
     depth = ros.collect(Image, 'camera/depth/image')

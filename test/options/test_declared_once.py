@@ -38,6 +38,9 @@ OTHERS = {
     ('benchmarks/node.py', 'model'),
     ('benchmarks/sigma.py', 'model'),
     ('benchmarks/graph.py', 'size'),  # of a network's input
+    ('benchmarks/large_pictures.py', 'model'),  # that is measured
+    ('benchmarks/large_pictures.py', 'size'),  # of the pictures
+    ('benchmarks/large_pictures.py', 'width'),
     ('benchmarks/speed.py', 'backend'),
     ('benchmarks/speed.py', 'height'),
     ('benchmarks/drive_accuracy.py', 'model'),  # that is measured
@@ -46,6 +49,7 @@ OTHERS = {
     ('benchmarks/speed.py', 'precision'),
     ('benchmarks/speed.py', 'size'),
     ('benchmarks/speed.py', 'width'),
+    ('benchmarks/speed.py', 'world'),  # of the training
     ('cli/demo.py', 'timeout'),  # until the first frame
     ('cli/demo.py', 'world'),  # the number of a world, not its kind
     ('cli/drive.py', 'rate'),  # of a drive's pictures

@@ -109,6 +109,6 @@ def test_refused_drives_and_wrong_ones_are_counted_apart():
     for factor, wrong in ((1.0, 0), (1.3, 1)):
         maker.metric = MetricDepth()
         fits = {'ground_plane': ScaleShift(factor, 0.0, 'ground')}
-        made = maker.update(frame, answer.d, grey, frame.pose, fits, judged=True)
+        made = maker.update(frame, answer, grey, frame.pose, fits, judged=True)
         tally.add(frame, answer, judged.Made(made, ''))
         assert (tally.refused, tally.wrong) == (1, wrong)

@@ -102,8 +102,21 @@ def test_what_is_refused_is_told_and_its_errors_are_not_counted():
     assert real.FLOOR not in found.errors
     assert math.isnan(found.ahead_m[1])
     assert found.ahead_m[0] == pytest.approx(FRONT_M, rel=0.03)
+    assert found.floor is None
     assert any('same everywhere' in line for line in real.refusal_lines([found]))
     assert not any('accepted' in line for line in real.summary_lines([found]))
+
+
+@pytest.mark.parametrize('tilt', [0.0, 0.1, -0.1])
+def test_how_right_the_floor_of_a_fit_is_is_told(tilt):
+    pair, inverse = rendered()
+    across = np.linspace(-0.5, 0.5, inverse.shape[1])
+    d = ((inverse * (1 + tilt * across) + 0.5) / 3).astype(np.float32)
+    floor = real.figures_of(pair, real.true_mount(pair), d, enlarge).floor
+    assert floor.tilt == pytest.approx(tilt, abs=0.02)
+    assert floor.right > 0.95
+    assert floor.found > 0.9
+    assert floor.errors.median == pytest.approx(abs(tilt) / 4, abs=0.01)
 
 
 def test_too_little_measured_depth_tells_no_obstacle():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('rich')
+
+from made_scenes import HEIGHT, WIDTH, made  # noqa: E402
 
 from midas_depth_ros.depth.files import read_npz  # noqa: E402
 from training import augment, dataset  # noqa: E402
@@ -29,32 +30,6 @@ from training.loss import (  # noqa: E402
     truth_of,
     unsteadiness,
 )
-
-HEIGHT, WIDTH = 192, 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """A floor with a box before a wall, as the world would give it."""
-
-    rgb: np.ndarray
-    depth_z: np.ndarray
-    ids: np.ndarray
-    kind: str = 'made'
-
-
-def made(seed: int) -> Made:
-    rng = np.random.default_rng(seed)
-    depth_z = np.full((HEIGHT, WIDTH), 5.0, np.float32)
-    rows = np.arange(110, HEIGHT)
-    depth_z[110:] = np.minimum(5.0, 60.0 / (rows - 95))[:, np.newaxis]
-    ids = np.full((HEIGHT, WIDTH), 2, np.int16)
-    ids[110:] = 1
-    ids[:20], depth_z[:20] = 0, np.inf
-    left = int(rng.integers(40, 160))
-    depth_z[80:150, left : left + 50], ids[80:150, left : left + 50] = 1.1, 3
-    rgb = np.repeat(np.uint8(40 * ids + 60)[..., np.newaxis], 3, axis=2)
-    return Made(rgb, depth_z, ids)
 
 
 @pytest.fixture
@@ -184,6 +159,13 @@ def test_the_ring_sees_what_the_other_figures_hardly_do(truth: tuple[np.ndarray,
     assert (half_way.ring_sign, half_way.ring_half) == (1, 1)
 
 
+def test_a_wall_seen_straight_on_has_no_order() -> None:
+    flat = np.full((HEIGHT, WIDTH), 0.5)
+    judged = score(flat, flat, np.full((HEIGHT, WIDTH), 2, np.uint8))
+    assert np.isnan(judged.ordinal)
+    assert (judged.abs_rel, judged.delta) == (0, 1)
+
+
 def test_a_mean_leaves_out_what_scenes_do_not_have() -> None:
     nan = float('nan')
     scores = [Score(0.1, 1, 1, nan, nan, nan), Score(0.3, 0, 1, 0.5, 1, nan)]
@@ -193,9 +175,39 @@ def test_a_mean_leaves_out_what_scenes_do_not_have() -> None:
     assert np.isnan(result.ring_half)
 
 
+FAULTS = (
+    *('MIXED', 'GREY', 'SHADED', 'BLURRED', 'MOVED', 'NOISY', 'JPEG', 'SHARPENED'),
+    *('DAPPLED', 'HAZED', 'DIMMED'),
+)
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *kept: str) -> None:
+    """No faults but those `kept`, which every picture has."""
+    for name in FAULTS:
+        monkeypatch.setattr(augment, name, float(name in kept))
+
+
+def test_haze_takes_contrast_and_too_little_light_is_dark_and_noisy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    squares = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+    squares[:, ::8] = 180
+
+    def drawn(*kept: str) -> np.ndarray:
+        without(monkeypatch, *kept)
+        camera = Augmenter(3, (HEIGHT, WIDTH))
+        return np.stack([camera._photograph(squares) for _ in range(24)])
+
+    plain, hazy, dim = drawn(), drawn('HAZED'), drawn('DIMMED')
+    assert hazy.std(axis=(1, 2, 3)).mean() < 0.8 * plain.std(axis=(1, 2, 3)).mean()
+    assert hazy.mean() == pytest.approx(plain.mean(), rel=0.1)
+    assert dim.mean() < 0.6 * plain.mean()
+    assert np.median(np.ptp(dim[:, :, 1::8], axis=(1, 2))) > 0
+    assert np.ptp(plain[:, :, 1::8], axis=(1, 2)).max() == 0
+
+
 def test_dapples_darken_and_move_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ('MIXED', 'GREY', 'SHADED', 'BLURRED', 'MOVED', 'NOISY', 'JPEG', 'SHARPENED'):
-        monkeypatch.setattr(augment, name, 0)
+    without(monkeypatch, 'DAPPLED')
     grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
     nowhere, somewhere = [], []
     for share, found in ((0, nowhere), (1, somewhere)):

@@ -17,7 +17,7 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.furnished.place import FLOOR_ID
-from midas_depth_ros.sim.furnished.shading import Photo, blurred, exposed, toned, view_place
+from midas_depth_ros.sim.furnished.shading import Photo, blurred, exposed, toned
 from midas_depth_ros.sim.furnished.textures import (
     ATLASES,
     SIDE,
@@ -32,20 +32,16 @@ from midas_depth_ros.sim.furnished.textures import (
 )
 from midas_depth_ros.sim.scene.render import tripled
 from midas_depth_ros.sim.scene.scene import Pose, SceneError
-from training.places.indoors import clutter, corridor, room, table_top
-from training.places.outdoors import open_ground, street
+from training.places.first import PLACES
+from training.places.lens import Faults, random_faults, spoilt
+from training.places.panes import view_panes
+from training.places.tilted import tilt
+from training.places.worlds import MURKY, WORLDS
 
-__all__ = ['PLACES', 'Sample', 'sample']
+__all__ = ['PLACES', 'WORLDS', 'Sample', 'sample']
 
-# kind -> how it is laid out, and its share of the samples
-PLACES = {
-    'room': (room, 0.4),
-    'corridor': (corridor, 0.12),
-    'street': (street, 0.22),
-    'open': (open_ground, 0.1),
-    'table': (table_top, 0.06),
-    'clutter': (clutter, 0.1),
-}
+TILTED = 0.04  # of the pictures of the wider world, beside those of the kind 'tilted'
+
 LENSES = 24
 DISTORTED = 0.3
 # Width by height of the pictures that cameras make, before they are resized.
@@ -72,27 +68,52 @@ class Sample:
 
 
 def sample(
-    seed: int, width: int = 256, height: int = 192, kind: str | None = None, textures: str = 'train'
+    seed: int,
+    width: int = 256,
+    height: int = 192,
+    kind: str | None = None,
+    textures: str = 'train',
+    world: str = 'first',
 ) -> Sample:
-    """The sample of `seed`: of one of `PLACES`, drawn too where it is None.
+    """The sample of `seed`: of one of the kinds of `world`, drawn too where it is None.
 
     `textures` is 'train', or 'eval' for textures that no training sample has. Raises
-    `SceneError` for a kind or a set of textures that does not exist.
+    `SceneError` for a kind, a set of textures or a world that does not exist.
     """
-    if kind is not None and kind not in PLACES:
-        raise SceneError(f'kind {kind!r} is not one of {", ".join(PLACES)}')
+    if world not in WORLDS:
+        raise SceneError(f'world {world!r} is not one of {", ".join(WORLDS)}')
+    kinds = WORLDS[world]
+    if kind is not None and kind not in kinds:
+        raise SceneError(f'kind {kind!r} is not one of {", ".join(kinds)}')
     if textures not in TEXTURES:
         raise SceneError(f"textures {textures!r} must be 'train' or 'eval'")
     rng = random.Random(seed)
-    drawn = rng.choices(list(PLACES), [share for _, share in PLACES.values()])[0]
+    drawn = rng.choices(list(kinds), [share for _, share in kinds.values()])[0]
     kind = kind or drawn
     texture_atlas = TEXTURES[textures](rng.randrange(ATLASES))
     camera = _camera(rng, width, height, kind)
-    place, pose = PLACES[kind][0](rng, texture_atlas)
-    light, depth, ids = view_place(place, camera, pose, texture_atlas)
+    place, pose = kinds[kind][0](rng, texture_atlas)
+    faults = Faults()
+    if world != 'first':
+        faults = random_faults(rng, kind == MURKY)
+        if kind in PLACES and rng.random() < TILTED:
+            pose = tilt(rng, pose)
+    light, depth, ids = view_panes(place, camera, pose, texture_atlas)
+    light = spoilt(light, faults)
     mean = float(np.minimum(light[::4, ::4], 1.5).mean())
-    rgb = photograph(light, random_photo(rng, mean))
+    photo = random_photo(rng, mean)
+    rgb = photograph(light, _with_faults(photo, faults))
     return Sample(rgb, depth, ids == FLOOR_ID, ids, camera, pose, kind)
+
+
+def _with_faults(photo: FaultyPhoto, faults: Faults) -> FaultyPhoto:
+    """The camera, with the faults that are not in the light."""
+    return dataclasses.replace(
+        photo,
+        exposure=photo.exposure * faults.light,
+        noise=max(photo.noise, faults.noise),
+        motion_px=max(photo.motion_px, faults.shake_px),
+    )
 
 
 def _camera(rng: random.Random, width: int, height: int, kind: str) -> CameraModel:

@@ -18,6 +18,7 @@ from midas_depth_ros.sim.furnished.place import (
     Marking,
     ObjectFrame,
     PlaceBuilder,
+    Vector,
     colour,
     picked,
     scaled,
@@ -114,6 +115,17 @@ def keep_clear(builder: PlaceBuilder, pose: Pose, gap: float = 0.14) -> None:
             for part in builder.parts
             if part.object_id not in struck and (part.object_id, part) not in struck
         ]
+
+
+def rod(
+    f: ObjectFrame, start: Vector, end: Vector, radius: float, finish: int, taper: float = 1.0
+) -> None:
+    """A tube from `start` to `end` in the frame of an object: rails, stalks, fingers, arms."""
+    dx, dy, dz = (b - a for a, b in zip(start, end, strict=True))
+    long = math.hypot(dx, dy, dz)
+    x, y, z = (0.5 * (a + b) for a, b in zip(start, end, strict=True))
+    turn = {'yaw': math.atan2(dy, dx), 'pitch': math.acos(max(-1.0, min(1.0, dz / long)))}
+    f.tube(x, y, z - 0.5 * long, radius, long, finish, taper=taper, **turn)
 
 
 # --- What stands along a wall and hangs on it: furniture, doors, windows, pictures.

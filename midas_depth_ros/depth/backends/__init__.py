@@ -1,8 +1,8 @@
 """Inference backends: the library that runs the network.
 
-A backend takes the preprocessed picture and gives relative inverse depth at network size. To add
-one, write a class that satisfies `Backend` and a row in `BACKENDS`. No library is imported before
-it is chosen.
+A backend takes the preprocessed picture and gives relative inverse depth at network size, and the
+error that the network expects of it, where it says that. To add one, write a class that satisfies
+`Backend` and a row in `BACKENDS`. No library is imported before it is chosen.
 
 'auto' takes the first row of `BACKENDS` that reads the file, runs its network, supports the
 requested precision and can be imported. The rows are in order of speed, measured on x86-64 with
@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,7 @@ from midas_depth_ros.depth.errors import BackendUnavailable, DepthError, first_l
 from midas_depth_ros.depth.file_description import FileDescription
 from midas_depth_ros.depth.models import WEIGHTS_SUFFIXES, digest_of, onnx_of, spec_of
 from midas_depth_ros.depth.models.sizes import OFFICIAL, NetworkSize
-from midas_depth_ros.depth.models.spec import ModelSpec, Network
+from midas_depth_ros.depth.models.spec import Enlargement, ModelSpec, Network, enlarged
 
 # Importing openvino reports that to its makers over the network, from a process of its own, unless
 # this module cannot be imported.
@@ -60,6 +60,10 @@ class Backend(Protocol):
         """Free the network; may be called again."""
 
 
+# (h, w) float32 depth, and the error that the network expects of it, where it says that.
+Answer = tuple[NDArray[np.float32], NDArray[np.float32] | None]
+
+
 class LoadedBackend:
     """A backend made from a file; one of them for each library adds `_run`."""
 
@@ -77,11 +81,26 @@ class LoadedBackend:
 
     def infer(self, network_input: NDArray[np.float32], /) -> NDArray[np.float32]:
         """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
+        return self._answer(network_input)[0]
+
+    def infer_with_error(
+        self, network_input: NDArray[np.float32], /
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """The result of `infer`, and the error that the network expects of it, in its units.
+
+        (h, w) float32 both; None for a network that does not say it.
+        """
+        depth, error = self._answer(network_input)
+        return depth, None if error is None else enlarged(error, depth.shape, Enlargement.LINEAR)
+
+    def _answer(self, network_input: NDArray[np.float32]) -> Answer:
         if self._network is None:
             raise DepthError(f'this {self.name} backend is closed: load it again')
-        return self.spec.finish(self._run(network_input), network_input.shape[2:])
+        depth, error = self._run(network_input)
+        return self.spec.finish(depth, network_input.shape[2:]), error
 
-    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, network_input: NDArray[np.float32]) -> Answer:
+        """What the network gives, each of a size of its own."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -250,6 +269,9 @@ class OpencvBackend(LoadedBackend):
         model = onnx_of(weights)
         try:
             self._network = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
+            self._outputs = self._network.getUnconnectedOutLayersNames()
+            if self.spec.onnx:  # by their names: OpenCV has an order of its own
+                self._outputs = [name for name in self.spec.onnx.outputs if name in self._outputs]
             self.infer(np.zeros((1, 3, *self.spec.picture.usual_size), np.float32))  # allocates
         except (cv2.error, DepthError) as error:
             raise BackendUnavailable(
@@ -257,7 +279,7 @@ class OpencvBackend(LoadedBackend):
                 'backend'
             ) from error
 
-    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, network_input: NDArray[np.float32]) -> Answer:
         high, wide = network_input.shape[2:]
         # OpenCV 5 enlarges a map of one row or column, as there are at the coarsest stride, from
         # memory that nobody wrote.
@@ -269,10 +291,15 @@ class OpencvBackend(LoadedBackend):
             )
         try:
             self._network.setInput(np.ascontiguousarray(network_input))
-            output: NDArray[np.float32] = self._network.forward()[0, 0]  # a new array in each run
+            outputs = self._network.forward(self._outputs)  # new arrays in each run
         except cv2.error as error:
             raise DepthError(f'OpenCV could not run {network_input.shape}: {error}') from error
-        return output
+        return answer_of([each[0, 0] for each in outputs])
+
+
+def answer_of(outputs: Sequence[NDArray[np.float32]]) -> Answer:
+    """The outputs of a network of this package: depth, and its expected error where it has that."""
+    return outputs[0], outputs[1] if len(outputs) > 1 else None
 
 
 def opencv_fault(model: ModelSpec) -> str:

@@ -17,7 +17,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
-from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, LoadedBackend
+from midas_depth_ros.depth.backends import (
+    AUTO,
+    MODEL_SUFFIXES,
+    Answer,
+    LoadedBackend,
+    answer_of,
+)
 from midas_depth_ros.depth.backends.ports import Port, as_map, check_proportions, not_run
 from midas_depth_ros.depth.conversion_cache import Key, give_back_memory, show_steps
 from midas_depth_ros.depth.errors import (
@@ -99,22 +105,22 @@ class OnnxruntimeBackend(LoadedBackend):
             self.infer(trial)  # allocates
             return
         try:
-            check_proportions(self._run(trial).shape, usual)
+            check_proportions(self._run(trial)[0].shape, usual)
         except DepthError as error:
             raise not_run(weights, usual, error) from error
 
-    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, network_input: NDArray[np.float32]) -> Answer:
         picture = self._port.feed(network_input)
         try:
-            (output,) = self._network.run(self._outputs, {self._input: picture})
+            outputs = self._network.run(self._outputs, {self._input: picture})
         except FAILURES as error:
             raise DepthError(
                 f'onnxruntime could not run {network_input.shape}: {reason(error)}'
             ) from error
         if self.description is not None:
-            return as_map(output)
-        inverse_depth: NDArray[np.float32] = output.reshape(output.shape[-2:])
-        return inverse_depth
+            (output,) = outputs
+            return as_map(output), None
+        return answer_of([each.reshape(each.shape[-2:]) for each in outputs])
 
 
 def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSession]:

@@ -19,7 +19,14 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import conversion_cache
-from midas_depth_ros.depth.backends import AUTO, MODEL_SUFFIXES, PRECISIONS, LoadedBackend
+from midas_depth_ros.depth.backends import (
+    AUTO,
+    MODEL_SUFFIXES,
+    PRECISIONS,
+    Answer,
+    LoadedBackend,
+    answer_of,
+)
 from midas_depth_ros.depth.backends.openvino_runtime import (
     VERSION,
     Compiled,
@@ -208,7 +215,7 @@ class Conversion:
 
         def infer(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
             network_input = self.spec.picture.preprocess(rgb)
-            return self.spec.finish(compiled.infer(network_input), network_input.shape[2:])
+            return self.spec.finish(compiled.infer(network_input)[0], network_input.shape[2:])
 
         return infer
 
@@ -258,8 +265,8 @@ class OpenvinoBackend(LoadedBackend):
         known = found.description is None
         self.weights_sha256 = str(found.about.get('weights_sha256', '')) if known else ''
 
-    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._network.infer(network_input)
+    def _run(self, network_input: NDArray[np.float32]) -> Answer:
+        return answer_of(self._network.infer(network_input))
 
     def _load_weights(self, weights: Path, precision: str) -> KnownModel:
         conversion = Conversion(weights, self._runtime, self._size)
@@ -338,7 +345,7 @@ class OpenvinoBackend(LoadedBackend):
             if found.description is not None:
                 try:
                     trial = network.infer(np.zeros((1, 3, *size), np.float32))
-                    check_proportions(trial.shape, size)
+                    check_proportions(trial[0].shape, size)
                 except DepthError as error:
                     raise not_run(path, size, error) from error
             network.expect((1, 3, *size))

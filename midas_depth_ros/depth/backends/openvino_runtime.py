@@ -1,7 +1,8 @@
 """OpenVINO: reads a model, compiles it for this CPU, runs it, writes it.
 
 In: a path or the bytes of an ONNX model. Out: a `Compiled` network, which takes
-(1, 3, h, w) float32 and gives (h, w) float32. OpenVINO's errors become those of `errors`.
+(1, 3, h, w) float32 and gives (h, w) float32, depth and what else it says. OpenVINO's errors become
+those of `errors`.
 """
 
 from __future__ import annotations
@@ -107,8 +108,11 @@ class Compiled:
         self._expected = shape
         self._run(np.zeros(shape, np.float32))
 
-    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, h, w) float32 to (h, w) float32; DepthError where the size is unsupported."""
+    def infer(self, network_input: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """(1, 3, h, w) float32 to what it gives, (h, w) float32 each, depth first.
+
+        Raises DepthError where the size is unsupported.
+        """
         taken = self._fed_shape(network_input.shape, self._port.layout != 'nhwc')
         if not self._shape.compatible(ov.PartialShape(taken)):
             raise DepthError(
@@ -122,17 +126,16 @@ class Compiled:
                 f'openvino could not run {network_input.shape}: {last_line(error)}'
             ) from error
 
-    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, network_input: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         request = self._requests.get(network_input.shape) or self._requests[None]
         picture = self._fed(network_input)
         request.set_input_tensor(ov.Tensor(picture, shared_memory=True))
         request.infer(share_outputs=True)
-        output = request.get_output_tensor().data
-        # The next run overwrites the tensor.
+        outputs = [tensor.data for tensor in request.output_tensors]
+        # The next run overwrites the tensors.
         if self._described:
-            return as_map(output).copy()
-        inverse_depth: NDArray[np.float32] = output.reshape(output.shape[-2:]).copy()
-        return inverse_depth
+            return [as_map(each).copy() for each in outputs]
+        return [each.reshape(each.shape[-2:]).copy() for each in outputs]
 
     def _fed(self, network_input: NDArray[np.float32]) -> NDArray[Any]:
         """(1, 3, h, w) as the prepared model takes it."""
@@ -396,7 +399,12 @@ FREE = (None, None)  # sides
 
 
 def _has_sides(model: ov.Model, spec: ModelSpec) -> bool:
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or spec.onnx is None:
+    if len(model.inputs) != 1 or spec.onnx is None:
+        return False
+    further = model.outputs[1:], spec.onnx.outputs[1:]
+    if len(further[0]) > len(further[1]) or not all(
+        name in port.get_names() for port, name in zip(*further, strict=False)
+    ):
         return False
     # The graph of a network whose files say its size takes others, too.
     taken = [spec.picture.fixed_size or FREE, *([FREE] if spec.several else [])]

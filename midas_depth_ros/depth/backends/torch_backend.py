@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from midas_depth_ros.depth.backends import AUTO, LoadedBackend
+from midas_depth_ros.depth.backends import AUTO, Answer, LoadedBackend, answer_of
 from midas_depth_ros.depth.errors import BackendUnavailable
 from midas_depth_ros.depth.files import reason
 from midas_depth_ros.depth.models import digest_of, read_arrays, spec_of
@@ -55,23 +56,39 @@ class TorchBackend(LoadedBackend):
         self._dtype = DTYPES[self.precision]
         self._limit_threads()
         network = load_network(weights).to(self._dtype)
+        if hasattr(network, 'with_error'):
+            network = WithError(network)
         shape = (1, 3, *self.spec.picture.usual_size)
         self._network = frozen_trace(network, shape, self._dtype)
         for _ in range(WARM_UP_RUNS):
             self.infer(np.zeros(shape, np.float32))
 
-    def _run(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, network_input: NDArray[np.float32]) -> Answer:
         self._limit_threads()
         with torch.inference_mode():
             picture = torch.from_numpy(network_input)
             picture = picture.to(self._dtype, memory_format=torch.channels_last)
-            output: torch.Tensor = self._network(picture)[0].float().contiguous()
-        return output.numpy()
+            outputs = self._network(picture)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            return answer_of([each[0].float().contiguous().numpy() for each in outputs])
 
     def _limit_threads(self) -> None:
         # OpenMP keeps the limit per calling thread, and the caller may be a worker thread.
         if self._num_threads and torch.get_num_threads() != self._num_threads:
             torch.set_num_threads(self._num_threads)
+
+
+class WithError(torch.nn.Module):
+    """A network whose `with_error` is run: its `forward` gives depth alone."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 3, h, w) to depth and the error that is expected of it, (B, h, w) each."""
+        both: tuple[torch.Tensor, torch.Tensor] = self.network.with_error(picture)
+        return both
 
 
 def load_network(weights: Path) -> torch.nn.Module:

@@ -19,7 +19,7 @@ _DEPTH_ANYTHING_SMALL = {
 }
 _BY_MODEL: dict[str, dict[Size, float]] = {
     'midas_small': {(256, 256): 9.19, (256, 192): 6.89, (256, 128): 4.60},
-    'embedded': {(256, 192): 0.546},
+    'embedded': {(256, 192): 0.575},
     'zipdepth': {(512, 384): 7.79, (384, 384): 5.84, (320, 256): 3.24},
     'zipdepth_base': {(512, 384): 7.95, (384, 384): 5.96, (320, 256): 3.31},
     'depth_anything_v2_small': _DEPTH_ANYTHING_SMALL,

@@ -1,12 +1,17 @@
 """The model that ships in the package.
 
-The network is described once, by `convolutions` and `half_size_depth`: its state dict's shapes, its
+The network is described once, by `convolutions` and `depth_and_error`: its state dict's shapes, its
 ONNX graph and its torch module all follow from these two. Plain residual stages lead down to stride
 64, and a decoder of residual units back up to stride 4. Row and column from -1 to 1 are inputs at
 stride 4, and the mean of the coarsest features enters the decoder.
 
-The weights are a NumPy archive of the state dict, kernels as float16. Training and figures:
-docs/embedded_model.md, and the card beside the file.
+Beside depth it gives the error that it expects of it, per pixel: a second, small head that looks at
+the decoder's last features, at those of stride 32, which tell what kind of thing is seen, and at
+their mean over the picture. It is trained on the features as they are, so that depth does not
+depend on it.
+
+The weights are a NumPy archive of the state dict, kernels as float16. Figures:
+docs/embedded_model.md, and the card beside the file; training: training/DIARY.md.
 """
 
 from __future__ import annotations
@@ -34,7 +39,8 @@ from midas_depth_ros.depth.onnx_files import Graph
 from midas_depth_ros.depth.weights_file import WeightsFile
 
 SIZE = (192, 256)  # (H, W) of the input: it was trained at that, and is less accurate at others
-HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # of its graph's output
+HALF_SIZE = (SIZE[0] // 2, SIZE[1] // 2)  # of its graph's depth
+QUARTER_SIZE = (SIZE[0] // 4, SIZE[1] // 4)  # of the error that its graph expects
 # One column per stage, at strides 4, 8, 16, 32 and 64.
 CHANNELS = (32, 48, 96, 192, 192)
 BLOCKS = (1, 2, 2, 1, 1)
@@ -42,7 +48,10 @@ DECODER_CHANNELS = 32
 STEM_KERNEL, STEM_STRIDE = 6, 4  # every pixel is used, most of them twice
 PIXELS = 4  # 2 x 2 output pixels for each position at stride 4
 NORM_EPSILON = 1e-5  # added to the variance by batch normalisation, torch's default
-INPUT, OUTPUT = 'picture', 'depth'
+ERROR_CHANNELS, KIND_STAGE = 16, 3  # of the second head, and whose features it sees beside
+MOST_ERROR = 4.0  # that is expected: some times the spread of a picture's relative inverse depth
+ERROR_PREFIX = 'error.'  # of the second head's names in the state dict
+INPUT, OUTPUT, ERROR_OUTPUT = 'picture', 'depth', 'error'
 
 # --- The network, described once.
 
@@ -97,6 +106,10 @@ def _convolutions(channels: Sequence[int]) -> Iterator[Convolution]:
             yield Convolution(layer, wide, wide, 3)
     yield Convolution('whole', before, wide)
     yield Convolution('head', wide, PIXELS, 3)
+    yield Convolution('error.near', wide, ERROR_CHANNELS, 3)
+    yield Convolution('error.kind', channels[KIND_STAGE], ERROR_CHANNELS)
+    yield Convolution('error.whole', before, ERROR_CHANNELS)
+    yield Convolution('error.head', ERROR_CHANNELS, 1, 3)
 
 
 def _refining(stage: int) -> Sequence[str]:
@@ -105,8 +118,9 @@ def _refining(stage: int) -> Sequence[str]:
     return [f'refine.{stage}.{layer}' for layer in layers]
 
 
-def half_size_depth(do: Any, picture: Any) -> Any:
-    """The network: a picture to (1, H/2, W/2), before values below 0 are clipped.
+def depth_and_error(do: Any, picture: Any) -> tuple[Any, Any]:
+    """The network: a picture to depth (1, H/2, W/2), before values below 0 are clipped, and to the
+    error that is expected of it (1, H/4, W/4), in parts of `MOST_ERROR` before a sigmoid.
 
     `do` implements the operations, on names of an ONNX graph's values (`_OnnxOperations`) or on
     tensors (in `build`).
@@ -121,14 +135,25 @@ def half_size_depth(do: Any, picture: Any) -> Any:
             value = do.relu(do.sum(change, value, f'{name}.sum'))
         levels.append(value)
     last = len(levels) - 1
-    whole = do.spread(do.conv(do.mean(value), 'whole'))
+    mean = do.mean(value)
+    whole = do.spread(do.conv(mean, 'whole'), 'spread', last)
     path = do.sum(do.conv(value, f'lateral.{last}'), whole, 'path')
     path = _refined(do, path, last)
     for stage in range(last - 1, -1, -1):
-        path = do.doubled(path, f'up.{stage}', levels[stage])
+        path = do.grown(path, f'up.{stage}', 2, levels[stage])
         beside = do.conv(levels[stage], f'lateral.{stage}')
         path = _refined(do, do.sum(path, beside, f'path.{stage}'), stage)
-    return do.pixels(do.conv(do.relu(path), 'head'))
+    near = do.relu(path)
+    depth = do.pixels(do.conv(near, 'head'))
+    return depth, _error(do, near, levels, mean)
+
+
+def _error(do: Any, near: Any, levels: Sequence[Any], mean: Any) -> Any:
+    whole = do.spread(do.conv(mean, 'error.whole'), 'error.spread', KIND_STAGE)
+    kind = do.sum(do.conv(levels[KIND_STAGE], 'error.kind'), whole, 'error.context')
+    kind = do.grown(kind, 'error.up', 2**KIND_STAGE, levels[0])
+    seen = do.sum(do.conv(near, 'error.near'), kind, 'error.seen')
+    return do.conv(do.relu(seen), 'error.head')
 
 
 def _refined(do: Any, path: Any, stage: int) -> Any:
@@ -159,19 +184,24 @@ def embedded_shapes(channels: Sequence[int] = CHANNELS) -> dict[str, Shape]:
 
 
 def embedded_onnx(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
-    """The model's bytes: 'picture' (1, 3, 192, 256) float32 0..1 to 'depth' (1, 1, 96, 128).
+    """The model's bytes: 'picture' (1, 3, 192, 256) float32 0..1 to 'depth' (1, 1, 96, 128) and
+    'error' (1, 1, 48, 64).
 
     Raises KeyError where an entry of the state dict is missing, ValueError where one is not
     finite.
     """
     do = _OnnxOperations({name: np.asarray(array, np.float32) for name, array in weights.items()})
     with np.errstate(all='ignore'):  # the graph refuses NaN
-        do.add('Relu', [half_size_depth(do, INPUT)], OUTPUT)
-    return do.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata)
+        depth, error = depth_and_error(do, INPUT)
+        do.add('Relu', [depth], OUTPUT)
+        share = do.add('Sigmoid', [error], 'error.share')
+        do.add('Mul', [share, do.weight('error.most', MOST_ERROR)], ERROR_OUTPUT)
+    further = {ERROR_OUTPUT: (1, 1, *QUARTER_SIZE)}
+    return do.to_bytes(INPUT, (1, 3, *SIZE), OUTPUT, (1, 1, *HALF_SIZE), metadata, further)
 
 
 class _OnnxOperations(Graph):
-    """Records every operation of `half_size_depth` as a graph."""
+    """Records every operation of `depth_and_error` as a graph."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
@@ -206,15 +236,15 @@ class _OnnxOperations(Graph):
     def mean(self, value: str) -> str:
         return self.add('GlobalAveragePool', [value], 'mean')
 
-    def spread(self, value: str) -> str:
-        """One position becomes as many as the coarsest stage has."""
-        coarsest = STEM_STRIDE * 2 ** (len(BLOCKS) - 1)
+    def spread(self, value: str, name: str, stage: int) -> str:
+        """One position becomes as many as the stage has."""
+        stride = STEM_STRIDE * 2**stage
         how = {'coordinate_transformation_mode': 'asymmetric', 'nearest_mode': 'floor'}
-        return self.resize(value, 'spread', [side / coarsest for side in SIZE], 'nearest', **how)
+        return self.resize(value, name, [side / stride for side in SIZE], 'nearest', **how)
 
-    def doubled(self, value: str, name: str, beside: str) -> str:
+    def grown(self, value: str, name: str, times: int, beside: str) -> str:
         how = {'coordinate_transformation_mode': 'half_pixel'}
-        return self.resize(value, name, [2, 2], 'linear', **how)
+        return self.resize(value, name, [times, times], 'linear', **how)
 
     def pixels(self, value: str) -> str:
         """Every position becomes 2x2 pixels."""
@@ -231,8 +261,8 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
     """The network with random weights; imports torch.
 
     It takes (B, 3, H, W) float32 RGB, 0..1 (8-bit values / 255), and gives (B, H, W) float32
-    relative inverse depth, at least 0. Training uses `at_half_size`. `channels`: other widths, for
-    experiments.
+    relative inverse depth, at least 0; `with_error` gives its expected error, too. Training uses
+    `at_half_size` and `heads`. `channels`: other widths, for experiments.
     """
     import torch
     from torch import Tensor, nn
@@ -261,17 +291,28 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
             folder.add_module(last, layer)
 
         def forward(self, picture: Tensor) -> Tensor:
-            half = F.relu(self.at_half_size(picture)).unsqueeze(1)  # (B, 1, H/2, W/2)
-            large = F.interpolate(half, scale_factor=2, mode='bilinear', align_corners=False)
-            return large.squeeze(1)  # (B, H, W)
+            return self.with_error(picture)[0]
+
+        def with_error(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+            """Depth and its expected error, (B, H, W) each, in the same units."""
+            half, share = depth_and_error(Operations(self), picture)
+            depth = _grown(F.relu(half), 2)
+            return depth.squeeze(1), _grown(MOST_ERROR * share.sigmoid(), 4).squeeze(1)
+
+        def heads(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+            """Depth (B, H/2, W/2) before it is clipped at 0, expected error (B, H/4, W/4)."""
+            half, share = depth_and_error(Operations(self), picture)
+            return half.squeeze(1), MOST_ERROR * share.squeeze(1).sigmoid()
 
         def at_half_size(self, picture: Tensor) -> Tensor:
-            """(B, H/2, W/2), before values below 0 are clipped."""
-            half: Tensor = half_size_depth(Operations(self), picture)
-            return half.squeeze(1)
+            """Depth (B, H/2, W/2), before values below 0 are clipped."""
+            return self.heads(picture)[0]
+
+    def _grown(value: Tensor, times: int) -> Tensor:
+        return F.interpolate(value, scale_factor=times, mode='bilinear', align_corners=False)
 
     class Operations:
-        """The operations of `half_size_depth` on tensors."""
+        """The operations of `depth_and_error` on tensors."""
 
         def __init__(self, network: EmbeddedNet) -> None:
             self.layers, self._layer = network.layers, network.get_submodule
@@ -300,10 +341,10 @@ def build(channels: Sequence[int] = CHANNELS) -> Any:
         def mean(self, value: Tensor) -> Tensor:
             return F.adaptive_avg_pool2d(value, 1)
 
-        def spread(self, value: Tensor) -> Tensor:
+        def spread(self, value: Tensor, name: str, stage: int) -> Tensor:
             return value  # the addition broadcasts it
 
-        def doubled(self, value: Tensor, name: str, beside: Tensor) -> Tensor:
+        def grown(self, value: Tensor, name: str, times: int, beside: Tensor) -> Tensor:
             # To the size of `beside`, since training also uses sizes that 64 does not divide.
             size = beside.shape[-2:]
             return F.interpolate(value, size=size, mode='bilinear', align_corners=False)
@@ -332,6 +373,7 @@ SAMPLE_DEPTH = np.array(
 )
 # Put the fingerprint of a changed graph first, and keep the older: robots have such files.
 KNOWN_GRAPHS = (
+    ('7e51adaf6a3e5c11fd476077b9558fb482587706a4ee090978727db0faa07148', 'c339b4c919d8ae44'),
     ('be19132a081c3d5370ec2fd57ba99a0c8e73cfb39fa17fd94176895f79f41325', '763f673daaece8bf'),
     ('95e52dfad128507d91616d4649109c9b86209692a1dde7ecac8b2677b3d2c276', 'da451ff93bf01d53'),
     ('0d19d4e44d485b55c3e62076959933d4e25a4b882eadde30f041ef18b6f9c83c', '6cc3927c9c848fef'),
@@ -344,8 +386,8 @@ SPEC = ModelSpec(
     weights=WeightsFile(
         name=ASSET.name,
         url='',  # it comes with the package
-        size=3_510_664,
-        sha256='f3df2edae8c3797969e55a6b6eac548d660d17f3a4a9cd219d76e4713188878c',
+        size=3_534_608,
+        sha256='2702c0a0bab1e54ab943b61b2345ba55b57229ad788ad0b8f142ae9b6bcae7b0',
         licence='Apache-2.0',
     ),
     picture=PictureInput(SIZE),
@@ -356,6 +398,7 @@ SPEC = ModelSpec(
         make=embedded_onnx,
         picture=INPUT,
         depth=OUTPUT,
+        error=ERROR_OUTPUT,
         output_sizes=(HALF_SIZE, SIZE),
         known=tuple(Fingerprint(*each) for each in KNOWN_GRAPHS),
     ),

@@ -294,18 +294,25 @@ class OnnxGraph:
 
     `make`: the state dict as float32 and the file's metadata, to the file's bytes; ValueError where
     a number is not finite. `picture` and `depth` are the names of its input (1, 3, h, w) and output
-    (1, 1, h, w). `output_sizes`: each (h, w) that it gives or once gave, where that is not the size
-    of its input. `known`: the current graph and earlier ones, whose files are on robots; computed
-    where it is empty. `opencv`: (major, minor) of the oldest OpenCV that runs it, None where none
-    does.
+    (1, 1, h, w), `error` that of a second output: the error that it expects of depth, in the units
+    of depth, of a size of its own; '' where it has none. `output_sizes`: each (h, w) of depth that
+    it gives or once gave, where that is not the size of its input. `known`: the current graph and
+    earlier ones, whose files are on robots; computed where it is empty. `opencv`: (major, minor) of
+    the oldest OpenCV that runs it, None where none does.
     """
 
     make: Callable[[Weights, Mapping[str, str]], bytes]
     picture: str = 'picture'
     depth: str = 'depth'
+    error: str = ''
     output_sizes: tuple[tuple[int, int], ...] = ()
     known: tuple[Fingerprint, ...] = ()
     opencv: tuple[int, int] | None = (4, 6)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs, depth first; files of an earlier edition may have fewer."""
+        return (self.depth, self.error) if self.error else (self.depth,)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,7 @@ from midas_depth_ros.geometry import (
     ParallaxScale,
     Refusal,
     ScaleShift,
+    Scan,
     body_from_optical,
     camera_pose,
     fit_ground_plane,
@@ -94,7 +95,8 @@ class Commander:
 NEAREST_METRES, FARTHEST_METRES = 0.1, 20.0  # that a network says, as those that know rooms
 TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked, as in depth_node
 NEAR_M, LEAST_NEAR = 4.0, 0.05  # where metres are judged, and the share of the picture it takes
-Infer = Callable[[np.ndarray], np.ndarray]  # RGB picture -> relative inverse depth
+# RGB picture -> relative inverse depth, and what the network expects it to be off by.
+Infer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 Grid = tuple[np.ndarray, np.ndarray]
 
 
@@ -138,12 +140,14 @@ class Seen:
     """What there is of a frame besides its depth.
 
     rgb: (H, W, 3) uint8 picture. reported: the robot's motion by its odometry. depth_z: (H, W), the
-    true depth, by which metres are judged.
+    true depth, by which metres are judged. error: (h, w) float32, what the network expects its
+    depth to be off by; None where it does not say that.
     """
 
     rgb: np.ndarray
     reported: Motion
     depth_z: np.ndarray
+    error: np.ndarray | None = None
 
 
 class FrameSources:
@@ -247,6 +251,7 @@ class ScanMaker:
             fit,
             settings,
             *self._to_fuse(relative.shape, seen),
+            error=None if seen is None else seen.error,
         )
         if seen is not None:
             self.tally = self.tally.with_frame(_metres_off(metric, seen.depth_z))
@@ -261,8 +266,8 @@ class ScanMaker:
         """A scan that knows nothing, in place of the last one if that has been refuted."""
         if not self._sources.refuted or stamp_s - self._scan_s > self._settings.scale.expiry:
             return None
-        nothing = np.full(len(beams.angles), np.nan, np.float32)
-        return PlainScan(nothing, beams, np.zeros_like(nothing))
+        nothing = Scan.withdrawal(len(beams.angles))
+        return PlainScan(nothing.ranges, beams, nothing.seen_free)
 
     def _to_fuse(
         self, shape: tuple[int, ...], seen: Seen | None
@@ -415,8 +420,9 @@ class ModelSensor:
         pose = robot.motion.camera_pose(robot.model)
         rendering = robot.world.render(self._camera, pose)
         picture = noisy(rendering.rgb, self._noise, self._rng)
-        masked = judge_picture(picture).masked(self._infer(picture))
-        seen = Seen(picture, robot.odometry.reported, rendering.depth_z)
+        relative, error = self._infer(picture)
+        masked = judge_picture(picture).masked(relative)
+        seen = Seen(picture, robot.odometry.reported, rendering.depth_z, error)
         return self._scans.scan(masked, robot.motion.time_s, seen)
 
     @property
@@ -564,7 +570,7 @@ def drive_in_process(plan: DrivePlan, report: Callable[[str], None]) -> list[Wor
             network_size=settings.depth.network_size,
             network_aspect=settings.depth.network_aspect,
             for_robot=True,
-        ).infer
+        ).infer_with_error
     results = []
     for seed in plan.seeds:
         world = WORLDS[settings.camera.robot.world](seed)

@@ -92,10 +92,13 @@ def avoidance_topics() -> list[str]:
 SCALES = ('floor', 'odometry', 'auto')  # where metres come from
 
 
-def scale_parameters(scale: str) -> dict[str, Any]:
-    """Return the parameters of `depth_node` for one of `SCALES`; auto = floor and odometry."""
+def scale_parameters(scale: str, depth: str) -> dict[str, Any]:
+    """Return the parameters of `depth_node` for one of `SCALES`; auto = floor and odometry.
+
+    Only a network misses edges that motion shows; pictures of packed depth show no motion.
+    """
     if scale == 'floor':
-        return {'scale.floor_motion': True}
+        return {'scale.floor_motion': depth == 'model'}
     return {'scale.source': scale, 'odometry.topic': 'odom'}
 
 
@@ -162,7 +165,7 @@ def node_parameters(plan: DrivePlan) -> dict[str, dict[str, Any]]:
             'robot.slip': plan.slip,
         },
         'depth_node': depth
-        | scale_parameters(plan.scale)
+        | scale_parameters(plan.scale, plan.depth)
         | {'accept_licence': plan.accept_licence},
         'avoidance_node': avoidance_parameters(),
     }

@@ -171,7 +171,13 @@ def _run(
     """One pass over the recording. Raises CommandError and DepthError."""
     model, source = variant
     scale = dataclasses.replace(plan.settings.scale, source=source)
-    settings = dataclasses.replace(plan.settings, model=model, scale=scale, output_size='network')
+    settings = dataclasses.replace(
+        plan.settings,
+        model=model,
+        scale=scale,
+        output_size='network',
+        output_width=0,  # whole pictures: where a tape ends is in their pixels
+    )
     try:
         apply_cpu_budget(settings.niceness, parse_cpus(settings.cpu_affinity))
     except ValueError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from typing import TYPE_CHECKING
 
 from midas_depth_ros.depth import DepthEstimator
@@ -74,6 +75,8 @@ class FrameScale:
 
     `model`: the judgement on the network's own metres, for scale.source model. `agreement`: that on
     all sources, for auto. `tilted`: why the pitch of the camera is wrong by the way it drives.
+    `repeats`: whether the last scale is that of the frame before, since the network's answer is.
+    `floor`: what `fit_ground_plane` found in that answer; None where it was not asked.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class FrameScale:
         self._floor = FloorInView()
         self._floor_motion = FloorMotion()
         self._lower = ''  # why this frame has no metres: the floor does not go on as it seems to
+        self.floor: ScaleShift | Refusal | None = None
         # Under auto whichever sensor delivers takes part: on these topics nothing else does.
         of_sensor = self._check if self.source == 'model' else self.source
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
@@ -100,6 +104,9 @@ class FrameScale:
         marker = node.settings.marker
         wanted = self.source == 'marker' or (self.source == 'auto' and marker.size > 0)
         self._marker = MarkerInput(marker, estimator) if wanted else None
+        self._found: tuple[ScaleShift | Refusal, Mount] | None = None
+        self._found_for: tuple[object, ...] = ()  # the network's answer, and what else counts
+        self.repeats = False
 
     def close(self) -> None:
         """Unsubscribe from the reference sensors."""
@@ -114,6 +121,13 @@ class FrameScale:
         self.tilted = self._lower = ''
         self._floor.reset()
         self._floor_motion.reset()
+        self._found, self._found_for = None, ()
+
+    @property
+    def compares(self) -> bool:
+        """Whether a reference sensor delivers that is not the only source of the scale."""
+        heard = any(reference.heard for reference in self._references.values())
+        return heard and self.source in ('auto', 'model')
 
     @property
     def subscribed(self) -> str:
@@ -121,6 +135,11 @@ class FrameScale:
         if self.source == 'auto':
             return ''
         return next(iter(self._references.values())).subscribed
+
+    @property
+    def by_markers(self) -> bool:
+        """Whether markers are looked for in the pictures."""
+        return self._marker is not None
 
     @property
     def refuted(self) -> str:
@@ -167,8 +186,19 @@ class FrameScale:
 
     def of_frame(self, view: FrameView) -> tuple[ScaleShift | Refusal, Mount]:
         """Return the scale of a frame and the mount that its obstacles are measured by."""
-        self._lower = ''
         mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
+        made_of = view.answer, view.settings, view.camera, isinstance(mount, CameraMount)
+        same = bool(self._found_for) and all(map(operator.is_, self._found_for, made_of))
+        # The same answer again is no new evidence: it must neither confirm nor contradict. But each
+        # message of a reference sensor that gives the scale alone gives another.
+        self.repeats = view.repeated and same and self.source not in REFERENCE_TYPES
+        if self._found is None or not self.repeats:
+            self._found, self._found_for = self._of_answer(view, mount), made_of
+        return self._found
+
+    def _of_answer(self, view: FrameView, mount: Mount) -> tuple[ScaleShift | Refusal, Mount]:
+        """The scale of an answer of the network, by the sources that the parameters name."""
+        self._lower, self.floor = '', None
         if view.frame.mixed:
             return Refusal(view.frame.mixed), mount
         if view.blind:
@@ -252,7 +282,10 @@ class FrameScale:
         lower = self._lower_floor(view, mount)
         if lower:
             return Refusal(lower)
-        return fit_ground_plane(view.inverse_depth, view.grid, mount, sigma=view.settings.sigma)
+        self.floor = fit_ground_plane(
+            view.inverse_depth, view.grid, mount, sigma=view.settings.sigma
+        )
+        return self.floor
 
     def _lower_floor(self, view: FrameView, mount: CameraMount) -> str:
         """Why the floor does not go on as it seems to, by how it moves; '' where it may.

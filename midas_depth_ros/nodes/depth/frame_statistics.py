@@ -64,6 +64,7 @@ class CameraStatistics:
         self._lock = threading.Lock()
         self.counts = Counts()
         self.stamp_jumps = 0
+        self.unchanged = 0  # frames processed without inference: they showed the same as before
         self.unended = 0  # JPEGs without an end marker
         self.latency, self.stamp_age, self.inference = Times(), Times(), Times()
         self.work = Times(RECENT)  # the worker's time for a frame, at the network's size of now
@@ -116,13 +117,16 @@ class CameraStatistics:
         with self._lock:
             self.blind, self.partly_blind = blind, partly_blind
 
-    def processed(self, latency_s: float, stamp_age_s: float, inference_s: float) -> None:
-        """Count a frame whose outputs were published."""
+    def processed(self, latency_s: float, stamp_age_s: float, inference_s: float | None) -> None:
+        """Count a frame whose outputs were published; inference_s: None without inference."""
         with self._lock:
             self.counts.processed += 1
             self.latency.add(latency_s)
             self.stamp_age.add(stamp_age_s)
-            self.inference.add(inference_s)
+            if inference_s is None:
+                self.unchanged += 1
+            else:
+                self.inference.add(inference_s)
             self._outputs.append(self._clock())
 
     def worked(self, seconds: float, network_size: tuple[int, int]) -> bool:

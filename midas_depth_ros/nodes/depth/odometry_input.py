@@ -185,6 +185,12 @@ class CameraMotion:
             self.words = f'none: {made.reason}'
         return made
 
+    def body_at(self, stamp: int) -> BodyPose | Refusal | None:
+        """Where the body is at a stamp (ns), or why that is unknown; None without odometry."""
+        if self._odometry is None:
+            return None
+        return self._odometry.at(stamp, self._mounting.body_frame)
+
     def assuming(
         self, stamp: int, optical_frame: str, pitch_rad: float
     ) -> np.ndarray | Refusal | None:

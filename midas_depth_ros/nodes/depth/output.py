@@ -39,12 +39,14 @@ from midas_depth_ros.geometry import (
     depth_of_inverse,
     depth_sigma,
     enlarged_sigma,
+    fit_in_metres,
     point_cloud,
     scan_limits,
     turned,
     turned_points,
 )
 from midas_depth_ros.images.message_bytes import grey_of, picture_reduced
+from midas_depth_ros.images.reduction import bounded_size, thinned
 from midas_depth_ros.nodes.depth.frame_scale import FrameScale
 from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.ros import messages
@@ -70,7 +72,8 @@ class FrameView:
     picture, None if uncalibrated. grid: its `normalised_grid` at network size. pose:
     (4, 4) float64, from the optical frame of the turned picture into the fixed frame of the
     odometry, at the picture's stamp; or why it is unknown; None without
-    odometry.
+    odometry. repeated: the answer is that of the frame before, which showed the same. error: (h, w)
+    float32, what the network expects `answer` to be off by; None where it does not say that.
     """
 
     frame: Frame
@@ -83,6 +86,8 @@ class FrameView:
     settings: DepthNodeSettings
     rotate: int = 0
     pose: np.ndarray | Refusal | None = None
+    repeated: bool = False
+    error: NDArray[np.float32] | None = None
     _enlarged: dict[int, NDArray[np.float32]] = dataclasses.field(default_factory=dict, repr=False)
 
     def enlarged(
@@ -118,7 +123,19 @@ class FrameView:
     def size(self) -> tuple[int, int]:
         """(H, W) of the image outputs, turned."""
         full = self.settings.output_size == 'input'
-        return self.rgb.shape[:2] if full else self.inverse_depth.shape
+        whole = self.rgb.shape[:2] if full else self.inverse_depth.shape
+        return bounded_size(whole, self.settings.output_width, aside=self.aside)
+
+    @property
+    def points_kept(self) -> tuple[slice, slice]:
+        """Which rows and columns of the network's answer become points, turned."""
+        shape = self.inverse_depth.shape
+        return thinned(shape, self.settings.output_width, aside=self.aside)
+
+    @property
+    def aside(self) -> bool:
+        """Whether width and height are exchanged: the picture is turned onto its side."""
+        return self.rotate in (90, 270)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +163,8 @@ class GridCache:
         if self._key != (camera, shape):
             self._key = (camera, shape)
             self._grid = camera.normalised_grid(shape[1], shape[0])
+            for axis in self._grid:  # so that what follows from it can be kept, too
+                axis.setflags(write=False)
         return self._grid
 
 
@@ -288,6 +307,8 @@ class MetricOutput(qos.PublisherTable):
             view.settings.metric,
             grey_of(view.rgb, view.inverse_depth.shape) if view.settings.fusion.enabled else None,
             view.pose if isinstance(view.pose, np.ndarray) else None,
+            repeated=self.scale.repeats,
+            error=view.error,
         )
         self.refused = self.metric.reason if metric is None else ''
         self.no_obstacles = mount.reason if isinstance(mount, Refusal) else ''
@@ -336,13 +357,16 @@ class MetricOutput(qos.PublisherTable):
             self.send('proximity', messages.range_message(0.0, limits, angle, header))
 
     def _publish_points(self, view: FrameView, metric: MetricFrame, grid: Grid) -> None:
-        colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape))
-        points = turned_points(point_cloud(metric.depth_z, grid), -view.rotate % 360)
-        expiry_s = view.settings.scale.expiry
+        kept = view.points_kept
+        colours = view.as_sent(picture_reduced(view.rgb, view.inverse_depth.shape)[kept])
+        points = turned_points(point_cloud(metric.depth_z, grid)[kept], -view.rotate % 360)
+        expiry_s, fit = view.settings.scale.expiry, None
+        if self.scale.floor is not None and not view.settings.fusion.enabled:
+            fit = fit_in_metres(self.scale.floor, metric.scale)
         height = self.floor.update(
-            view.stamp_s, metric.inverse, metric.depth_z, grid, metric.mount, expiry_s
+            view.stamp_s, metric.inverse, metric.depth_z, grid, metric.mount, expiry_s, fit
         )
-        sigma, height = view.as_sent(metric.sigma), view.as_sent(height)
+        sigma, height = view.as_sent(metric.sigma[kept]), view.as_sent(height[kept])
         message = messages.cloud_message(points, colours, sigma, view.header, height)
         self.send('points', message)
 

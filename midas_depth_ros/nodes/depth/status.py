@@ -61,6 +61,7 @@ class CameraReport:
     publisher_nodes: tuple[str, ...] = ()
     pace: Pace | None = None  # None before it is known
     tilted: str = ''  # why the pitch of the camera is wrong, by the way it drives
+    inferred: str = ''  # why the network was asked although answers may be used again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +153,8 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
         'frames unwanted': counts.unwanted,
         'frames rejected': counts.rejected,
         'frames failed': counts.failed,
+        'frames unchanged': statistics.unchanged,
+        'inferred because': report.inferred,
         f'frames {NO_END_MARKER}': statistics.unended,
         'stamps': report.stamps or 'valid',
         'stamp jumps': statistics.stamp_jumps,

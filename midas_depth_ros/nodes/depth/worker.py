@@ -13,6 +13,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
@@ -24,6 +27,7 @@ from midas_depth_ros.images import (
     decode_image,
     verdict_for,
 )
+from midas_depth_ros.images.reduction import sufficient_size
 from midas_depth_ros.nodes.depth.calibration import CameraCalibration, MountCalibration
 from midas_depth_ros.nodes.depth.camera_input import CameraInput, Frame, FrameExchange
 from midas_depth_ros.nodes.depth.distance_calibration import DistanceCalibration
@@ -31,6 +35,7 @@ from midas_depth_ros.nodes.depth.frame_statistics import CameraStatistics
 from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.depth.odometry_input import CameraMotion, OdometryInput
 from midas_depth_ros.nodes.depth.output import FrameView, GridCache, MetricOutput, RelativeOutput
+from midas_depth_ros.nodes.depth.reuse import LastAnswer
 from midas_depth_ros.nodes.depth.status import size_text
 from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -119,6 +124,7 @@ class Camera:
         self.grids = GridCache()
         self.freeze = FreezeDetector()
         self.bit_depth = BitDepth()
+        self.last_answer = LastAnswer()
 
     def wanted(self) -> bool:
         """Whether any output of this camera has a subscriber, or a calibration waits for it."""
@@ -205,19 +211,12 @@ class Worker:
     def _infer_and_publish(self, frame: Frame, camera: Camera) -> None:
         began = time.monotonic()
         settings: DepthNodeSettings = self._node.settings
-        decode = decode_image if hasattr(frame.message, 'encoding') else decode_compressed
-        camera.bit_depth.given = settings.bit_depth
-        if frame.restarted:
-            camera.bit_depth.reset()
-        rgb = decode(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
+        rgb = self._decoded(frame, camera, settings)
         self._report_bit_depth(camera)
         model = camera.calibration.model_for(rgb.shape[1], rgb.shape[0])
         rotate = camera.mounting.rotate
         model = None if model is None else model.turned(rotate)
         rgb = turned(rgb, rotate)
-        started = time.monotonic()
-        answer = self._estimator.infer(rgb)
-        inference_s = time.monotonic() - started
         verdict = verdict_for(
             self._estimator,
             rgb,
@@ -227,6 +226,13 @@ class Worker:
             frozen_after_s=settings.frozen_after,
         )
         camera.statistics.judged(verdict.reason, verdict.partial_reason)
+        longest_s = settings.reuse_unchanged
+        last = camera.last_answer.for_picture(frame, rgb, verdict, camera, longest_s)
+        started = time.monotonic()
+        answer, error = self._infer(rgb) if last is None else (last.depth, last.error)
+        inference_s = time.monotonic() - started
+        if last is None and longest_s > 0:
+            answer = camera.last_answer.keep(frame, answer, error)
         inverse_depth = verdict.masked(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
         # Asked after inference: odometry newer than the picture has come meanwhile.
@@ -234,18 +240,46 @@ class Worker:
         camera.publish(
             FrameView(
                 frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate,
-                pose,
+                pose, last is not None, error,
             )
         )  # fmt: skip
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,
             stamp_age_s=(self._node.get_clock().now().nanoseconds - frame.stamp_ns) / NANOSECONDS,
-            inference_s=inference_s,
+            inference_s=None if last is not None else inference_s,
         )
+        if last is not None:
+            return
         size = answer.shape[1], answer.shape[0]
         camera.statistics.worked(time.monotonic() - began, size)
         if size not in self._sizes:
             self._report_size(camera.name, (rgb.shape[1], rgb.shape[0]), size, inference_s)
+
+    def _decoded(
+        self, frame: Frame, camera: Camera, settings: DepthNodeSettings
+    ) -> NDArray[np.uint8]:
+        """The picture of a frame, as the camera sends it: (H, W, 3) uint8 RGB.
+
+        A JPEG that is larger than outputs and network need is decoded smaller; markers are looked
+        for in whole pictures.
+        """
+        camera.bit_depth.given = settings.bit_depth
+        if frame.restarted:
+            camera.bit_depth.reset()
+        if hasattr(frame.message, 'encoding'):
+            return decode_image(frame.message, settings.max_pixels, bit_depth=camera.bit_depth)
+        answer = None if camera.metric.scale.by_markers else camera.statistics.network_size
+        least = sufficient_size(
+            answer and (answer[1], answer[0]),
+            settings.output_width,
+            aside=camera.mounting.rotate in (90, 270),
+        )
+        return decode_compressed(frame.message, settings.max_pixels, camera.bit_depth, least)
+
+    def _infer(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray | None]:
+        """Relative inverse depth, and what an estimator that says so expects it to be off by."""
+        infer = getattr(self._estimator, 'infer_with_error', None)
+        return infer(rgb) if infer else (self._estimator.infer(rgb), None)
 
     def _report_size(
         self, camera: str, picture: tuple[int, int], size: tuple[int, int], inference_s: float

@@ -28,6 +28,7 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
@@ -191,14 +192,13 @@ def make_subscription(
     kinds = (DurabilityPolicy.SYSTEM_DEFAULT, DurabilityPolicy.TRANSIENT_LOCAL)
     if profile.durability in kinds and not _is_latching(profile):
         duplicates = DuplicateFilter()
-        _ask_for_earlier(node, made, callback_group, lambda earlier: subscribe(1, earlier))
+        _ask_for_earlier(node, made, lambda earlier: subscribe(1, earlier))
     return made
 
 
 def _ask_for_earlier(
     node: Node,
     made: Subscription,
-    callback_group: CallbackGroup | None,
     subscribe: Callable[[QoSProfile], Subscription],
 ) -> None:
     """Keep a second subscription, for earlier messages, while there are latched publishers."""
@@ -221,11 +221,38 @@ def _ask_for_earlier(
             made.of_earlier = None
 
     follow()
-    # Steady: publishers come and go while a simulated clock stands still, too.
-    steady = Clock(clock_type=ClockType.STEADY_TIME)
-    made.following = node.create_timer(
-        FOLLOW_PERIOD_S, follow, callback_group=callback_group, clock=steady
-    )
+    made.following = follow
+    if not hasattr(node, 'followers'):
+        node.followers = Followers(node)
+    node.followers.add(follow)
+
+
+class Followers:
+    """What a node does every `FOLLOW_PERIOD_S`, by one timer: each turn of an executor costs."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._all: list[Callable[[], None]] = []
+        self._timer: Timer | None = None
+
+    def add(self, follow: Callable[[], None]) -> None:
+        """Begin to do it."""
+        self._all.append(follow)
+        if self._timer is None:
+            # Steady: publishers come and go while a simulated clock stands still, too.
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._timer = self._node.create_timer(FOLLOW_PERIOD_S, self._follow, clock=steady)
+
+    def remove(self, follow: Callable[[], None]) -> None:
+        """Do it no longer."""
+        self._all.remove(follow)
+        if not self._all and self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+
+    def _follow(self) -> None:
+        for follow in tuple(self._all):
+            follow()
 
 
 def unsubscribe(node: Node, subscription: Subscription | None) -> None:
@@ -233,7 +260,7 @@ def unsubscribe(node: Node, subscription: Subscription | None) -> None:
     if subscription is None:
         return
     if hasattr(subscription, 'following'):
-        node.destroy_timer(subscription.following)
+        node.followers.remove(subscription.following)
         if subscription.of_earlier is not None:
             node.destroy_subscription(subscription.of_earlier)
     node.destroy_subscription(subscription)

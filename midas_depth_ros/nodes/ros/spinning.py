@@ -22,12 +22,18 @@ from typing import Any, NoReturn
 import rclpy
 from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.guard_condition import GuardCondition
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.options.text import printable
+
+try:
+    from rclpy.event_handler import EventHandler
+except ImportError:  # Humble
+    from rclpy.qos_event import QoSEventHandler as EventHandler
 
 # --- SIGINT, SIGTERM and SIGHUP as a flag instead of a sudden end. Plain Python, no ROS.
 
@@ -259,10 +265,57 @@ def _flush() -> None:
             stream.flush()
 
 
+# --- An executor with less to do.
+#
+# In every turn rclpy builds a list of all that it waits for, in Python: most of the time that a
+# callback costs. Half of the list is events of the middleware, such as that a subscriber does not
+# match; and every callback wakes the executor that has just run it, for a turn in vain.
+
+EVENTS_EVERY_S = 1.0
+
+
+class WakeByOthers(GuardCondition):
+    """Wakes an executor, unless its own thread asks for that: it is not waiting."""
+
+    own_thread = -1
+
+    def trigger(self) -> None:
+        """Wake the executor."""
+        if threading.get_ident() != self.own_thread:
+            super().trigger()
+
+
+class NodeExecutor(SingleThreadedExecutor):
+    """Waits for events of the middleware once a second, and is not woken by its own callbacks."""
+
+    def __init__(self, *, context: Any = None) -> None:
+        super().__init__(context=context)
+        self._asks, self._asked_s = True, -EVENTS_EVERY_S
+        self._by_others = WakeByOthers(None, None, context=self._context)
+        by_all = getattr(self, '_guard', None)
+        if isinstance(by_all, GuardCondition):
+            by_all.destroy()
+            self._guard = self._by_others
+
+    def spin_once(self, timeout_sec: float | None = None) -> None:
+        """One turn; always in the same thread."""
+        self._by_others.own_thread = threading.get_ident()
+        self._asks = time.monotonic() - self._asked_s >= EVENTS_EVERY_S
+        super().spin_once(timeout_sec)
+
+    def can_execute(self, entity: Any) -> bool:
+        """Called by rclpy for everything that it could wait for, before it waits."""
+        if isinstance(entity, EventHandler):
+            if not self._asks:
+                return False
+            self._asked_s = time.monotonic()
+        return bool(super().can_execute(entity))
+
+
 def run_node(
     make_node: Callable[[], Node],
     args: Sequence[str] | None = None,
-    make_executor: Callable[[], Executor] = SingleThreadedExecutor,
+    make_executor: Callable[[], Executor] = NodeExecutor,
 ) -> int:
     """Make a node, spin it until it ends, and close it; returns the exit code.
 

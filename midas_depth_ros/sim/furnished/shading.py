@@ -102,7 +102,7 @@ MIRROR_STEP = 2  # reflections have this many times fewer pixels per side
 
 
 @dataclasses.dataclass(frozen=True)
-class _Stage:
+class Stage:
     """What the views of a place share: its parts, textures, floor plan and shadows."""
 
     place: Place
@@ -112,8 +112,17 @@ class _Stage:
     shadows: ShadowMap
 
 
-def _shade(
-    view: View, stage: _Stage, found: tuple[np.ndarray, np.ndarray], mirror: bool = True
+def stage_of(place: Place, view: View, texture_atlas: Atlas) -> Stage:
+    """Return the stage of a place as it is seen from `view`."""
+    table = PartTable(place.parts)
+    reach = 8.0 if place.hall is not None else 22.0
+    ahead = view.axes[:, 2] * 0.7 * reach
+    plan = FloorPlan(place, table, view.origin[0] + ahead[0], view.origin[1] + ahead[1], reach)
+    return Stage(place, table, texture_atlas, plan, ShadowMap(view, place, table))
+
+
+def shade(
+    view: View, stage: Stage, found: tuple[np.ndarray, np.ndarray], mirror: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """(light (H, W, 3) float32, object ids (H, W) int16) of what `cast` found."""
     distance, index = found
@@ -233,15 +242,16 @@ def _hall_creases(surface: SurfacePoints, hall: Hall, index: np.ndarray) -> np.n
     return 1 - np.float32(0.3) / (1 + np.square(gap * np.float32(1 / 0.25)))
 
 
-def _add_reflection(light: np.ndarray, on_floor: np.ndarray, view: View, stage: _Stage) -> None:
+def _add_reflection(light: np.ndarray, on_floor: np.ndarray, view: View, stage: Stage) -> None:
     """Add the mirror image in the floor, stronger at flatter angles."""
     lines = np.flatnonzero(on_floor.any(axis=1))
     if len(lines) == 0:
         return
     rows = slice(int(lines[0]), int(lines[-1]) + 1)
-    below = View(_coarser(view.grid, rows), view.axes, view.origin).mirrored()
+    grid = coarser(view.grid, rows, slice(0, light.shape[1]), MIRROR_STEP)
+    below = View(grid, view.axes, view.origin).mirrored()
     found = cast(below, stage.table, stage.place.hall, None)
-    image, _ = _shade(below, stage, found, mirror=False)
+    image, _ = shade(below, stage, found, mirror=False)
     image = cv2.GaussianBlur(image, (3, 3), 0)
     image = cv2.resize(image, (light.shape[1], rows.stop - rows.start))
     dx, dy, dz = (axis[rows] for axis in view.directions)
@@ -253,15 +263,16 @@ def _add_reflection(light: np.ndarray, on_floor: np.ndarray, view: View, stage: 
     light[rows] += np.minimum(image, np.float32(1.5)) * share
 
 
-def _coarser(full: Grid, rows: slice) -> Grid:
-    """The same rows with fewer pixels."""
-    down, across = slice(rows.start, rows.stop, MIRROR_STEP), slice(None, None, MIRROR_STEP)
+def coarser(full: Grid, rows: slice, columns: slice, step: int) -> Grid:
+    """Return every `step`th pixel of these rows and columns."""
+    down = slice(rows.start, rows.stop, step)
+    across = slice(columns.start, columns.stop, step)
     return Grid(
         full.x[:, across] if len(full.x) == 1 else full.x[down, across],
         full.y[down] if full.y.shape[1] == 1 else full.y[down, across],
         (full.column_range[0][across], full.column_range[1][across]),
         (full.row_range[0][down], full.row_range[1][down]),
-        full.focal_px / MIRROR_STEP,
+        full.focal_px / step,
     )
 
 
@@ -290,14 +301,10 @@ def view_place(
     place: Place, camera: CameraModel, pose: Pose, texture_atlas: Atlas
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (light (H, W, 3) float32, Z (H, W) float32, ids (H, W) int16) of a place."""
-    table = PartTable(place.parts)
     view = View(grid_of(camera), pose.optical_axes, pose.position)
-    found = cast(view, table, place.hall, place.ground_m)
-    reach = 8.0 if place.hall is not None else 22.0
-    ahead = pose.optical_axes[:, 2] * 0.7 * reach
-    plan = FloorPlan(place, table, pose.x_m + ahead[0], pose.y_m + ahead[1], reach)
-    stage = _Stage(place, table, texture_atlas, plan, ShadowMap(view, place, table))
-    light, ids = _shade(view, stage, found)
+    stage = stage_of(place, view, texture_atlas)
+    found = cast(view, stage.table, place.hall, place.ground_m)
+    light, ids = shade(view, stage, found)
     smooth_edges(light, found[1], 0.7)
     return light, found[0], ids
 
