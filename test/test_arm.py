@@ -76,6 +76,9 @@ def test_the_tests_that_it_runs_are_there():
     paths = listed[1].split()
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / 'test' / path).exists()] == []
+    left_out = re.search(r'^too_slow=(.*)::(.*)$', SCRIPT, re.M)
+    assert left_out is not None
+    assert f'def {left_out[2]}(' in (ROOT / left_out[1]).read_text()
 
 
 def test_a_wrong_argument_is_refused_before_anything_is_done():
