@@ -24,6 +24,7 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
 import midas_depth_ros
+from benchmarks.model_quality import read_picture
 from benchmarks.performance_page import write_block
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.estimator import PictureLike
@@ -32,7 +33,6 @@ from midas_depth_ros.images.sources.bag import BagCamera
 from midas_depth_ros.images.sources.sqlite_bag import Recorded
 from midas_depth_ros.images.unchanged import CHANGED, FEWEST_PAIRS, UnchangedPicture
 from midas_depth_ros.nodes.bag.pipeline import BagPipeline
-from midas_depth_ros.nodes.depth.node import bound_opencv_threads
 from midas_depth_ros.nodes.ros.messages import (
     camera_info_message,
     image_message,
@@ -40,7 +40,7 @@ from midas_depth_ros.nodes.ros.messages import (
     time_message,
 )
 from midas_depth_ros.options.declarations import build
-from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings, bound_opencv_threads
 
 SAMPLES = Path(midas_depth_ros.__file__).parent / 'assets' / 'samples'
 PLACES = ('corridor_1', 'room_1', 'street_1')
@@ -167,7 +167,7 @@ def moving(folders: tuple[Path, ...], write: Path | None) -> None:
         )
         comparison, found = UnchangedPicture(), []
         for path in paths:
-            rgb = np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[:, :, ::-1])
+            rgb = np.ascontiguousarray(read_picture(path, cv2.IMREAD_COLOR)[:, :, ::-1])
             found.append(comparison.changed(rgb))
             if found[-1]:
                 comparison.keep()

@@ -230,7 +230,7 @@ def _gaps(
     rng: random.Random, low: float, high: float, crowd: float
 ) -> list[tuple[float, float, str]]:
     """Doors and doorways along a wall."""
-    found = []
+    found: list[tuple[float, float, str]] = []
     at = low + rng.uniform(0.1, 1.5)
     while True:
         width = rng.choice((rng.uniform(0.75, 1.05), rng.uniform(0.75, 1.05), 1.7))

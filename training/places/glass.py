@@ -61,9 +61,9 @@ def glazing(
     for i in range(1, bars + 1):
         f.box(x, -0.5 * deep, i * height / (bars + 1), width, 0.6 * deep, 0.03, frame)
     film = rng.choice((0.0, rng.uniform(0.0, 0.03), rng.uniform(0.02, 0.09)))
-    look = {'shine': rng.uniform(0.05, 0.14), 'clear': tint(rng), 'film': film}
-    tall = height - foot - edge
-    builder.pane(f, (x, -0.5 * deep, foot), width - 2 * edge, tall, **look)
+    foot_at, wide, tall = (x, -0.5 * deep, foot), width - 2 * edge, height - foot - edge
+    shine, clear = rng.uniform(0.05, 0.14), tint(rng)
+    builder.pane(f, foot_at, wide, tall, shine=shine, clear=clear, film=film)
     pick = rng.random()
     if pick < 0.35:  # a handle on both sides
         grip = x + rng.choice((-1, 1)) * (0.5 * width - edge - 0.06)
@@ -90,9 +90,9 @@ def mirror(builder: PanedBuilder, f: ObjectFrame, x: float, width: float, tall: 
     for z in (low - edge, low + tall):
         f.box(x, 0.5 * thick, z, width + 2 * edge, thick, edge, frame)
     f.box(x, 0.25 * thick, low, width, 0.5 * thick, tall, frame)
-    silver = {'shine': rng.uniform(0.8, 0.95), 'clear': (0.0, 0.0, 0.0)}
-    silver['film'] = rng.choice((0.0, rng.uniform(0, 0.04)))
-    builder.pane(f, (x, 0.5 * thick + 0.003, low), width, tall, **silver)
+    shine, film = rng.uniform(0.8, 0.95), rng.choice((0.0, rng.uniform(0, 0.04)))
+    at = x, 0.5 * thick + 0.003, low
+    builder.pane(f, at, width, tall, shine=shine, clear=(0.0, 0.0, 0.0), film=film)
 
 
 def watcher(builder: PanedBuilder, pose: Pose) -> None:

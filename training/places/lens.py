@@ -117,5 +117,5 @@ def _with_flare(light: np.ndarray, rng: np.random.Generator, strength: float) ->
         tint = rng.uniform(0.05, 0.35, 3)
         cv2.circle(ghosts, (round(at[0]), round(at[1])), radius, tint.tolist(), -1)
     ghosts = cv2.GaussianBlur(ghosts, (0, 0), width / 160)
-    tint = np.float32([1.0, rng.uniform(0.85, 1.0), rng.uniform(0.7, 1.0)])
-    return light + np.float32(strength) * (tripled(glare) * tint + ghosts)
+    warmth = np.array([1.0, rng.uniform(0.85, 1.0), rng.uniform(0.7, 1.0)], np.float32)
+    return light + np.float32(strength) * (tripled(glare) * warmth + ghosts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from midas_depth_ros.sim.furnished.furniture import SKIN
 from midas_depth_ros.sim.furnished.place import FinishMaker, Place, Vector, triple, varied
@@ -17,6 +17,8 @@ from training.places.indoors import corridor, room, table_top
 from training.places.layout import rod
 from training.places.outdoors import open_ground, street
 from training.places.panes import PanedBuilder, PanedPlace
+
+Axes = tuple[Sequence[float], ...]  # an origin, and two directions from it
 
 
 def own(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
@@ -64,8 +66,8 @@ def _hull(builder: PanedBuilder, pose: Pose) -> None:
         f.box(0.5 * ahead - 0.15, y, -deep, ahead + 0.3, 2 * wide, deep, look)
         if rng.random() < 0.3:
             face = {'shine': rng.uniform(0.03, 0.1), 'blur_px': rng.uniform(0, 3)}
-            at = 0.5 * ahead - 0.15, y - wide, pose.z_m - below + 0.002
-            builder.pane(f, at, ahead + 0.3, 2 * wide, lean=-0.5 * math.pi, **face)
+            near = 0.5 * ahead - 0.15, y - wide, pose.z_m - below + 0.002
+            builder.pane(f, near, ahead + 0.3, 2 * wide, lean=-0.5 * math.pi, **face)
     elif pick < 0.8:
         f.tube(0, y, -deep, ahead, deep, look, flat=rng.uniform(0.7, 1.6))
     else:
@@ -130,9 +132,10 @@ def _hands(builder: PanedBuilder, pose: Pose) -> None:
         across = (along[1], -along[0], 0.0)  # in the picture's plane
         rod(f, _at(pose, *start), _at(pose, *wrist), 0.045, sleeve, taper=0.8)
 
-        def point(u: float, v: float, w: float = 0.0, wrist=wrist, along=along, across=across):
-            place = (p + u * a + v * b for p, a, b in zip(wrist, along, across, strict=True))
-            px, py, pz = place
+        def point(
+            u: float, v: float, w: float = 0.0, axes: Axes = (wrist, along, across)
+        ) -> Vector:
+            px, py, pz = (p + u * a + v * b for p, a, b in zip(*axes, strict=True))
             return _at(pose, px, py, pz + w)
 
         rod(f, point(-0.03, 0), point(0.02, 0), 0.028, skin)

@@ -96,7 +96,7 @@ class PanedBuilder(PlaceBuilder):
         """Return the place; `more` are other fields of `Place`."""
         there = {part.object_id for part in self.parts}  # an object may have been removed
         kept = tuple(pane for pane in self.panes if pane.object_id in there)
-        panes = {'panes': kept, 'watcher': tuple(self.watcher)}
+        panes: dict[str, Any] = {'panes': kept, 'watcher': tuple(self.watcher)}
         finishes, parts = tuple(self.make.finishes), tuple(self.parts)
         markings = tuple(self.markings)
         return PanedPlace(finishes, floor, parts, light, sky, hall, markings, **more, **panes)

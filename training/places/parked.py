@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from typing import Any
 
 from midas_depth_ros.sim.furnished.place import (
     STRUCTURE_ID,
@@ -43,7 +44,7 @@ def cars(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
             if space.free(x, y, 0.4):
                 f.box(x, y, 0, 0.5, 0.5, height, walls[0])
         light = indoor_light(rng, rng.uniform(-1, 4), rng.uniform(-2, 2), height - 0.2)
-        more = {'hall': hall}
+        more: dict[str, Any] = {'hall': hall}
     else:
         light, sky, haze = daylight(make)
         for _ in range(rng.choice((1, 3, 5))):

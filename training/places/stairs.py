@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from typing import Any
 
 from midas_depth_ros.sim.furnished.place import (
     FLOOR_ID,
@@ -212,7 +213,7 @@ def _balustrade(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
     floor = road_finish(make) if rng.random() < 0.6 else floor_finish(make)[0]
     far, turn = math.exp(rng.uniform(math.log(0.5), math.log(5.0))), rng.gauss(0, 0.5)
     deep = rng.uniform(0.4, 6) if rng.random() < 0.6 else 0.0
-    level = {}
+    level: dict[str, Any] = {}
     if deep:
         edge = builder.frame(far + 0.1, 0, turn, object_id=FLOOR_ID)
         edge.box(-30, 0, -SLAB_M, 60, 120, SLAB_M, floor)
@@ -288,7 +289,7 @@ def _seen(
     stairs_at: tuple[float, float],
     floor: int,
     mirror: float,
-    **level: float,
+    **level: Any,
 ) -> tuple[PanedPlace, Pose]:
     """The place with a camera that looks towards the stairs, and a thing or two before them."""
     near, y = stairs_at
