@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -49,11 +50,16 @@ class Rig:
         self._images = ros.publisher(Image, 'camera/image_raw')
         self._infos = ros.publisher(CameraInfo, 'camera/camera_info')
         self.answers = ros.collect(Image, DEPTH)
-        self.now_s = 100.0
+        self.now_s, self._shown_s = 100.0, 0.0
         self.asked: list[float] = []  # the stamps of pictures that the network was given
 
     def show(self, rgb: np.ndarray, before=lambda head: None) -> bool:
-        """Whether the network was asked about this picture, 0.1 s after the last one."""
+        """Whether the network was asked about this picture, 0.1 s after the last one.
+
+        By its stamp and by the clock: stamps that run ahead of it are taken for no time at all.
+        """
+        time.sleep(max(0.0, self._shown_s + STEP_S - time.monotonic()))
+        self._shown_s = time.monotonic()
         self.now_s = round(self.now_s + STEP_S, 3)
         head, calls, count = header(self.now_s), self.estimator.calls, self._done
         self._infos.publish(camera_info_message(NETWORK.scaled(640, 480), head))
