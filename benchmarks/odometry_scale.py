@@ -47,6 +47,7 @@ KINDS = ('plain', 'furnished')  # of rendered worlds
 FIRST_SEED = 40  # below are those that were looked at while the method was made
 DEPTH_SIZE = (256, 192)  # of relative inverse depth, as in the node
 PROBE_WAY_M = 0.05
+FEWEST_FRAMES = 40  # from a start to the end of a sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -352,6 +353,45 @@ def measure(sequence: Sequence, estimator: DepthEstimator) -> Result:
     return result
 
 
+def by_start(sequence: Sequence, estimator: DepthEstimator, every: int) -> list[Figures]:
+    """Measure the scale by odometry as if a sequence had begun at each `every`-th of its frames."""
+    frames = list(sequence)
+    answers = [estimator.estimate(frame.rgb).astype(np.float32) for frame in frames]
+    found = []
+    starts = range(0, len(frames) - FEWEST_FRAMES + 1, every)
+    for first in tqdm(starts, desc=f'{sequence.name}, starts', disable=None):
+        scale, figures = ParallaxScale(), Figures()
+        for frame, full in zip(frames[first:], answers[first:], strict=True):
+            d = cv2.resize(full, DEPTH_SIZE, interpolation=cv2.INTER_AREA)
+            grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
+            fit = scale.update(frame.stamp_s, grey, d, sequence.camera, frame.pose)
+            good = fit if isinstance(fit, ScaleShift) else None
+            figures.add(good, full, frame, sequence.farthest_m)
+        found.append(figures)
+    return found
+
+
+def start_lines(found: dict[str, list[Figures]]) -> Iterator[str]:
+    """Yield the table of `by_start`."""
+    yield header(
+        'sequence', 'starts', 'frames with a scale', 'of the best fit: median (from to)',
+        "scale off: median Z'/Z - 1 (from to)",
+    )  # fmt: skip
+    for name, starts in found.items():
+        able = [each for each in starts if each.error]
+        share = sum(len(each.error) for each in starts) / sum(each.frames for each in starts)
+        if not able:
+            yield f'| {name} | {len(starts)} | {share:.0%} | - | - |'
+            continue
+        of_best = [float(np.median(each.error) / np.median(each.best)) for each in able]
+        off = [float(np.median(each.ratio)) - 1 for each in able]
+        yield (
+            f'| {name} | {len(starts)} | {share:.0%} '
+            f'| {np.median(of_best):.2f} ({min(of_best):.2f} to {max(of_best):.2f}) '
+            f'| {np.median(off):+.1%} ({min(off):+.0%} to {max(off):+.0%}) |'
+        )
+
+
 def joined(results: list[Result]) -> Result:
     """Return one result of several."""
     total = Result({name: Figures() for name in METHODS}, [], [], {})
@@ -413,12 +453,15 @@ def data_folder() -> Path:
 @click.option('--model', default='embedded', show_default=True)
 @click.option('--drives', default=6, show_default=True, help='Rendered drives of each kind.')
 @click.option('--only', default='', help='Only sequences whose name contains this.')
+@click.option(
+    '--starts', default=20, show_default=True, help='Frames between starts; 0 = the first alone.'
+)
 @click.option('--write', 'path', type=click.Path(dir_okay=False, path_type=Path))
-def main(model: str, drives: int, only: str, path: Path | None) -> None:
+def main(model: str, drives: int, only: str, starts: int, path: Path | None) -> None:
     """Print the tables, or write them between their marks in a Markdown file."""
     cv2.setNumThreads(1)
     estimator = load_estimator(model, num_threads=1)
-    results = {}
+    results, others = {}, {}
     data = data_folder()
     if not (data / 'sequences').is_dir():
         click.echo(f'no sequences in {data}: set MIDAS_DEPTH_TEST_DATA to their folder', err=True)
@@ -426,6 +469,8 @@ def main(model: str, drives: int, only: str, path: Path | None) -> None:
         for sequence in sequences(data):
             if only in sequence.name:
                 results[named(sequence)] = measure(sequence, estimator)
+                if starts and len(sequence.frames) >= FEWEST_FRAMES:
+                    others[named(sequence)] = by_start(sequence, estimator, starts)
     for kind in KINDS:
         if only in kind and drives:
             seeds = range(FIRST_SEED, FIRST_SEED + drives)
@@ -439,10 +484,12 @@ def main(model: str, drives: int, only: str, path: Path | None) -> None:
         if 'focal length by motion' in result.values
     ]
     text = '\n'.join([text, '', *focal])
+    by_starts = '\n'.join(start_lines(others))
     if path is None:
-        click.echo(text)
+        click.echo(f'{text}\n\n{by_starts}')
     else:
         write_block(path, 'odometry_scale', text)
+        write_block(path, 'odometry_starts', by_starts)
 
 
 if __name__ == '__main__':
