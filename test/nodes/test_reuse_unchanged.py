@@ -51,6 +51,7 @@ class Rig:
         self._infos = ros.publisher(CameraInfo, 'camera/camera_info')
         self.answers = ros.collect(Image, DEPTH)
         self.now_s, self._shown_s = 100.0, 0.0
+        self.informs = True  # camera_info comes with each picture
         self.asked: list[float] = []  # the stamps of pictures that the network was given
 
     def show(self, rgb: np.ndarray, before=lambda head: None) -> bool:
@@ -62,7 +63,8 @@ class Rig:
         self._shown_s = time.monotonic()
         self.now_s = round(self.now_s + STEP_S, 3)
         head, calls, count = header(self.now_s), self.estimator.calls, self._done
-        self._infos.publish(camera_info_message(NETWORK.scaled(640, 480), head))
+        if self.informs:
+            self._infos.publish(camera_info_message(NETWORK.scaled(640, 480), head))
         before(head)
         for _ in range(5):  # pictures are taken best effort
             self._images.publish(image_message(rgb, head))
@@ -279,3 +281,22 @@ def test_metres_and_scan_of_a_repeated_answer_are_those_of_the_answer(ros, rig, 
     np.testing.assert_array_equal(scans[-1].ranges, scans[-3].ranges)
     known = np.isfinite(values(depth[-1])) & (DEPTH_Z < 8)
     assert np.abs(values(depth[-1])[known] / DEPTH_Z[known] - 1).max() < 0.03
+
+
+@pytest.mark.parametrize(
+    'parameters',
+    [{}, {'rotate': 180}, {'horizontal_fov': 1.2}],
+    ids=['camera_info', 'turned', 'field of view alone'],
+)
+def test_what_is_said_again_is_no_new_evidence_however_the_camera_is_known(
+    ros, rig, camera, parameters
+):
+    shown = rig(**parameters)
+    ros.collect(LaserScan, 'camera/scan')
+    shown.informs = 'horizontal_fov' not in parameters
+    for _ in range(LEARNING):
+        shown.show(camera.shot(LIGHT))
+    (scale,) = [each.metric.scale for each in shown.node.cameras.values()]
+    found = [(shown.show(camera.shot(LIGHT)), scale.repeats) for _ in range(12)]
+    assert {repeats for asked, repeats in found if not asked} == {True}
+    assert {repeats for asked, repeats in found if asked} <= {False}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from typing import TYPE_CHECKING
 
 from midas_depth_ros.depth import DepthEstimator
@@ -105,7 +104,7 @@ class FrameScale:
         wanted = self.source == 'marker' or (self.source == 'auto' and marker.size > 0)
         self._marker = MarkerInput(marker, estimator) if wanted else None
         self._found: tuple[ScaleShift | Refusal, Mount] | None = None
-        self._found_for: tuple[object, ...] = ()  # the network's answer, and what else counts
+        self._found_for: tuple[object, ...] | None = None  # the answer, and what else counts
         self.repeats = False
 
     def close(self) -> None:
@@ -121,7 +120,7 @@ class FrameScale:
         self.tilted = self._lower = ''
         self._floor.reset()
         self._floor_motion.reset()
-        self._found, self._found_for = None, ()
+        self._found = self._found_for = None
 
     @property
     def compares(self) -> bool:
@@ -187,13 +186,17 @@ class FrameScale:
     def of_frame(self, view: FrameView) -> tuple[ScaleShift | Refusal, Mount]:
         """Return the scale of a frame and the mount that its obstacles are measured by."""
         mount = self._mounting.at(view.frame.stamp_ns, view.header.frame_id)
-        made_of = view.answer, view.settings, view.camera, isinstance(mount, CameraMount)
-        same = bool(self._found_for) and all(map(operator.is_, self._found_for, made_of))
+        made_of = view.camera, isinstance(mount, CameraMount)
+        before = self._found_for
+        same = before is not None and (
+            before[0] is view.answer and before[1] is view.settings and before[2:] == made_of
+        )
         # The same answer again is no new evidence: it must neither confirm nor contradict. But each
         # message of a reference sensor that gives the scale alone gives another.
         self.repeats = view.repeated and same and self.source not in REFERENCE_TYPES
         if self._found is None or not self.repeats:
-            self._found, self._found_for = self._of_answer(view, mount), made_of
+            self._found = self._of_answer(view, mount)
+            self._found_for = view.answer, view.settings, *made_of
         return self._found
 
     def _of_answer(self, view: FrameView, mount: Mount) -> tuple[ScaleShift | Refusal, Mount]:
