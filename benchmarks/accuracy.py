@@ -10,7 +10,6 @@ distance to the nearest obstacle, and the effect of a wrong camera pitch.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -37,10 +36,8 @@ from training.places.floor_views import (
     RandomView,
     cliff_view,
     disturbed,
-    near_wall_view,
     nearest_ahead,
     room_view,
-    steep_camera,
 )
 
 OUTLIERS = 0.01
@@ -132,13 +129,10 @@ def header(*columns: str) -> str:
     return f'| {" | ".join(columns)} |\n|{" --- |" * len(columns)}'
 
 
-def measure_rooms(
-    count: int, name: str, rng: np.random.Generator,
-    make: Callable[[np.random.Generator], RandomView] = room_view,
-) -> RoomFigures:  # fmt: skip
+def measure_rooms(count: int, name: str, rng: np.random.Generator) -> RoomFigures:
     figures = RoomFigures(views=count)
     for _ in tqdm(range(count), desc=f'rooms, noise {name}', disable=None):
-        view = make(rng)
+        view = room_view(rng)
         d, scale, shift = disturbed(view, rng, **DISTURBANCES[name])
         fit, mount = fitted(view, d)
         clear = floor_in_plain_view(view)
@@ -277,23 +271,6 @@ def floorless_lines(
         yield f'| {kind} | {count} | {accepted} | {far} |'
 
 
-def steep_lines(count: int, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the table of cameras whose picture is all below the horizon."""
-    yield header('what is in view', 'views, each', *(f'noise {name}' for name in REFUSED_UNDER))
-    floors: dict[str, Callable[[np.random.Generator], RandomView]] = {
-        'room': functools.partial(room_view, lens=steep_camera),
-        'floor up to a wall': near_wall_view,
-    }
-    for kind, make in floors.items():
-        rooms = [measure_rooms(count, name, rng, make) for name in REFUSED_UNDER]
-        cells = (f'{len(t.scale)}, {t.wrong} of them wrongly' for t in rooms)
-        yield f'| {kind} | {count} | {" | ".join(cells)} |'
-    for kind, make in (FLOORLESS | AMBIGUOUS).items():
-        seen = functools.partial(make, lens=steep_camera)
-        accepted = [len(measure_floorless(seen, count, name, rng)) for name in REFUSED_UNDER]
-        yield f'| {kind} | {count} | {" | ".join(map(str, accepted))} |'
-
-
 def pitch_lines(count: int, rng: np.random.Generator) -> Iterator[str]:
     yield header('camera', 'pitch off by', *BIN_NAMES, 'refused')
     for height in HEIGHTS_M:
@@ -323,7 +300,6 @@ def tables(scenes: int, seed: int) -> dict[str, str]:
         'ambiguous': floorless_lines(AMBIGUOUS, scenes // 4, rng),
         'cliffs': cliff_lines(scenes // 4, rng),
         'pitch': pitch_lines(scenes // 2, rng),
-        'steep': steep_lines(scenes // 4, rng),
     }
     return {name: '\n'.join(lines) for name, lines in found.items()}
 

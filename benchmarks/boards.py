@@ -20,10 +20,11 @@ from midas_depth_ros.lab.speed.candidates import USUAL_RECIPE
 from midas_depth_ros.lab.speed.run import NODE, PIPELINE
 from midas_depth_ros.lab.speed.share import SCHEMA, SCHEMA_VERSION
 from midas_depth_ros.options.files import SETTINGS_BYTES, UnreadableFile, read_file
-from midas_depth_ros.options.text import printable
+from midas_depth_ros.options.text import printable, shown
 
 BOARDS = Path(__file__).parent / 'boards'
 NUMBER = (int, float)
+MOST = 1e9  # of any number in a file: more comes from somebody who made it up
 FIELDS: dict[str, Any] = {
     'midas_depth_ros': str, 'measured': str, 'machine': dict, 'model': str, 'threads': int,
     'random_weights': bool, 'load_average': list, 'versions': dict, 'rows': list,
@@ -53,7 +54,7 @@ def read_board(path: Path) -> Json:
     """Return what a board file says. Raises BoardError where it is none."""
     try:
         board = json.loads(read_file(path, SETTINGS_BYTES))
-    except (UnreadableFile, ValueError) as error:
+    except (UnreadableFile, ValueError, RecursionError) as error:
         raise BoardError(f'{path.name}: {error}') from error
     if not isinstance(board, dict) or board.get('schema') != SCHEMA:
         raise BoardError(f'{path.name} is not a file of `midas_depth bench --share`')
@@ -69,10 +70,11 @@ def read_board(path: Path) -> Json:
 
 def _check(path: Path, found: Any, fields: dict[str, Any]) -> None:
     if not isinstance(found, dict):
-        raise BoardError(f'{path.name}: {found!r} is not an object')
+        raise BoardError(f'{path.name}: {shown(found)} is not an object')
     for name, kind in fields.items():
-        if not isinstance(found.get(name), kind):
-            raise BoardError(f'{path.name}: {name} is {found.get(name)!r}')
+        value = found.get(name)
+        if not isinstance(value, kind) or (isinstance(value, NUMBER) and not abs(value) < MOST):
+            raise BoardError(f'{path.name}: {name} is {shown(value)}')
 
 
 def table(boards: list[Json]) -> str:

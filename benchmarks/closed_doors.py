@@ -12,7 +12,6 @@ which it cannot be told, is left out.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.model_quality import DEFAULT_DATA
+from benchmarks.model_quality import data_folder
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.estimator import rgb_of
 
@@ -102,9 +101,7 @@ def doors_of(model: str, folder: Path) -> Iterator[Seen]:
 @click.option('--data', type=click.Path(path_type=Path), help='Folder with MANIFEST.json.')
 def main(models: tuple[str, ...], data: Path | None) -> None:
     """Look at closed doors through MODELS (default: embedded)."""
-    folder = (data or Path(os.environ.get('MIDAS_DEPTH_TEST_DATA', DEFAULT_DATA))) / SEQUENCE
-    if not folder.is_dir():
-        raise click.ClickException(f'no {folder}: choose a folder with --data')
+    folder = data_folder(data) / SEQUENCE
     found = {model: list(doors_of(model, folder)) for model in models or ('embedded',)}
     table = Table('frame', 'door', *(Path(model).name for model in found))
     for row, door in enumerate(DOORS):

@@ -27,7 +27,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from benchmarks.performance_page import write_block
+from benchmarks.performance_page import finish
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import decode_compressed, encode_jpeg, read_image, stamp_ns
@@ -141,6 +141,8 @@ def node_row(
         while time.monotonic() < began + seconds:
             times.append(feed.frame_ms())
         known = [each for each in times if each is not None]
+        if not known:
+            raise click.ClickException(f'no heatmap within {TIMEOUT_S:g} s: {child.last_message()}')
         rate = len(known) / (time.monotonic() - began)
         cpu_ms = 1e3 * (cpu_seconds(child.process.pid) - before) / len(known)
     kind = 'JPEG' if compressed else 'raw'
@@ -152,12 +154,18 @@ def node_row(
 
 
 @main.command()
-@click.option('--size', default='4000x3000', show_default=True)
-@click.option('--widths', default='0,1280,640', show_default=True)
+@click.option(
+    '--size', type=click.IntRange(16, 20_000), nargs=2, default=(4000, 3000), show_default=True
+)
+@click.option(
+    '--widths', type=click.IntRange(0), multiple=True, default=(0, 1280, 640), show_default=True
+)
 @click.option('--model', default='embedded', show_default=True)
 @click.option('--seconds', default=10.0, show_default=True, help='For each line.')
 @click.option('--write', type=click.Path(dir_okay=False, path_type=Path), help='A page to fill.')
-def node(size: str, widths: str, model: str, seconds: float, write: Path | None) -> None:
+def node(
+    size: tuple[int, int], widths: tuple[int, ...], model: str, seconds: float, write: Path | None
+) -> None:
     """Measure the node over DDS, and print a table."""
     with tempfile.TemporaryDirectory(prefix='midas_depth_profile_') as folder:
         share_enough_memory(Path(folder))
@@ -166,17 +174,18 @@ def node(size: str, widths: str, model: str, seconds: float, write: Path | None)
     finish('large pictures', lines, write)
 
 
-def node_rows(size: str, widths: str, model: str, seconds: float) -> list[str]:
+def node_rows(
+    size: tuple[int, int], widths: tuple[int, ...], model: str, seconds: float
+) -> list[str]:
     """Return the table of `node`."""
-    width, height = map(int, size.split('x'))
     lines = [
-        f'| {size}, `{model}` | `output_width` | heatmap is wide | frames per second | latency, '
+        f'| {size[0]}x{size[1]}, `{model}` | `output_width` | heatmap is wide | frames per second | latency, '
         'median [ms] | CPU per frame [ms] |',
         '| --- | --- | --- | --- | --- | --- |',
     ]
     for compressed in (False, True):
-        for most in map(int, widths.split(',')):
-            lines.append(node_row((width, height), compressed, most, model, seconds))
+        for most in widths:
+            lines.append(node_row(size, compressed, most, model, seconds))
             click.echo(lines[-1], err=True)
     return lines
 
@@ -245,13 +254,6 @@ def deviation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     fit = np.linalg.lstsq(table, one.ravel(), rcond=None)[0]
     low, high = np.percentile(one, (2, 98))
     return float(np.abs(table @ fit - one.ravel()).mean() / (high - low))
-
-
-def finish(block: str, lines: list[str], page: Path | None) -> None:
-    """Print the table, and write it into a block of a page."""
-    click.echo('\n'.join(lines))
-    if page is not None:
-        write_block(page, block, '\n'.join(lines))
 
 
 if __name__ == '__main__':

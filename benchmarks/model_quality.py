@@ -189,15 +189,21 @@ def table_of(results: dict[str, dict[str, Score]], items: list[Item], per_pictur
     return table
 
 
+def data_folder(given: Path | None) -> Path:
+    """Return the folder with MANIFEST.json. Raises ClickException where it is none."""
+    folder = given or Path(os.environ.get('MIDAS_DEPTH_TEST_DATA', DEFAULT_DATA))
+    if not (folder / 'MANIFEST.json').is_file():
+        raise click.ClickException(f'no MANIFEST.json in {folder}: choose a folder with --data')
+    return folder
+
+
 @main.command()
 @click.argument('models', nargs=-1)
 @click.option('--data', type=click.Path(path_type=Path), help='Folder with MANIFEST.json.')
 @click.option('--per-picture', is_flag=True, help='One more row for every picture.')
 def real(models: tuple[str, ...], data: Path | None, per_picture: bool) -> None:
     """Score MODELS (default: embedded) beside the baselines."""
-    folder = data or Path(os.environ.get('MIDAS_DEPTH_TEST_DATA', DEFAULT_DATA))
-    if not (folder / 'MANIFEST.json').is_file():
-        raise click.ClickException(f'no MANIFEST.json in {folder}: choose a folder with --data')
+    folder = data_folder(data)
     items = list(load_items(folder))
     predictors: dict[str, Predictor] = {'constant': constant, 'row prior': row_prior}
     for model in models or ('embedded',):
@@ -245,9 +251,7 @@ def sureness_of(prediction: Floats, error: Floats, item: Item) -> dict[str, tupl
 @click.option('--data', type=click.Path(path_type=Path), help='Folder with MANIFEST.json.')
 def sureness(model: str, data: Path | None) -> None:
     """Compare the surest half of each real picture with the least sure one."""
-    folder = data or Path(os.environ.get('MIDAS_DEPTH_TEST_DATA', DEFAULT_DATA))
-    if not (folder / 'MANIFEST.json').is_file():
-        raise click.ClickException(f'no MANIFEST.json in {folder}: choose a folder with --data')
+    folder = data_folder(data)
     estimator = load_estimator(model)
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for item in load_items(folder):

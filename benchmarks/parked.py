@@ -25,7 +25,7 @@ from std_msgs.msg import Header
 
 import midas_depth_ros
 from benchmarks.model_quality import read_picture
-from benchmarks.performance_page import write_block
+from benchmarks.performance_page import finish
 from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.depth.estimator import PictureLike
 from midas_depth_ros.geometry import CameraModel
@@ -151,7 +151,12 @@ def cpu(models: str, write: Path | None) -> None:
 
 
 @main.command()
-@click.argument('folders', nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    'folders',
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
 @click.option('--write', type=click.Path(dir_okay=False, path_type=Path), help='A page to fill.')
 def moving(folders: tuple[Path, ...], write: Path | None) -> None:
     """Count pictures of a moving camera that are called unchanged, and print a table."""
@@ -165,6 +170,11 @@ def moving(folders: tuple[Path, ...], write: Path | None) -> None:
             for path in folder.iterdir()
             if path.suffix in ('.jpg', '.png') and 'depth' not in path.name
         )
+        if len(paths) <= FEWEST_PAIRS + 1:
+            raise click.ClickException(
+                f'{folder} has {len(paths)} pictures: choose a folder with more than '
+                f'{FEWEST_PAIRS + 1} .jpg or .png in it'
+            )
         comparison, found = UnchangedPicture(), []
         for path in paths:
             rgb = np.ascontiguousarray(read_picture(path, cv2.IMREAD_COLOR)[:, :, ::-1])
@@ -179,13 +189,6 @@ def moving(folders: tuple[Path, ...], write: Path | None) -> None:
             f'{len(judged) - unchanged - changed} |'
         )
     finish('moving', lines, write)
-
-
-def finish(block: str, lines: list[str], page: Path | None) -> None:
-    """Print the table, and write it into a block of a page."""
-    click.echo('\n'.join(lines))
-    if page is not None:
-        write_block(page, block, '\n'.join(lines))
 
 
 if __name__ == '__main__':

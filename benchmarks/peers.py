@@ -262,7 +262,7 @@ def measure(peers: Sequence[Peer], environment: dict[str, str], seconds: float) 
             child = children.start(f'peer_{number}', ['bash', '-c', peer.command])
             measured.append(Measured(peer, child, Meter(peer, number, executor)))
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and any(one.runs for one in measured):
             for one in measured:
                 one.show_one()
         return [one.finish() for one in measured]

@@ -246,6 +246,13 @@ def write_block(path: Path, name: str, text: str) -> None:
     path.write_text(f'{before}{begin}\n{text}\n{end}{after}')
 
 
+def finish(name: str, lines: list[str], page: Path | None) -> None:
+    """Print a table, and write it into a block of a page, if one is given."""
+    click.echo('\n'.join(lines))
+    if page is not None:
+        write_block(page, name, '\n'.join(lines))
+
+
 @click.command()
 @click.argument('bench', type=click.File())
 @click.argument('soak', type=click.File())

@@ -130,7 +130,9 @@ Figures = TypeVar('Figures', bound=Any)
 def mean(scores: list[Figures]) -> Figures:
     """The mean of each column over the scenes where it is not NaN; ValueError without a scene."""
     if not scores:
-        raise ValueError('there is no scene to take the mean of')
+        raise ValueError(
+            'there is no scene to take the mean of: make some by python -m training.dataset'
+        )
     columns = np.array([dataclasses.astuple(each) for each in scores]).T
     known = [column[~np.isnan(column)] for column in columns]
     kind = type(scores[0])

@@ -81,7 +81,7 @@ def blinded(picture: Tensor, generator: torch.Generator) -> Tensor:
             top, left, high, wide = (
                 int(share * side)
                 for share, side in zip(
-                    (drawn(4) * torch.tensor([0.6, 0.6, 0.4, 0.4])).tolist(),
+                    (drawn(4) * picture.new_tensor([0.6, 0.6, 0.4, 0.4])).tolist(),
                     (*picture.shape[2:], *picture.shape[2:]),
                     strict=True,
                 )

@@ -89,6 +89,8 @@ def bench(
     """Measure, and print the result."""
     if share is not None and (as_json or by_model):
         raise click.UsageError(f'--share does not go with {"--json" if as_json else "--models"}')
+    if share is not None and not share.parent.is_dir():  # minutes before it is written
+        raise click.UsageError(f'there is no folder {printable(share.parent)}: make it first')
     if by_model:
         sides = (network_size,) if network_size else ()
         bench_models(names, sides, quick=quick, as_json=as_json, threads=threads, logs=logs)

@@ -121,18 +121,24 @@ class DepthEstimator:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """The result of `infer`, and the error that the network itself expects of it.
 
-        The error is (h, w) float32, above 0, in the units of the first: the mean absolute error to
+        The error is (h, w) float32, 0 or more, in the units of the first: the mean absolute error to
         be expected in each pixel once scale and shift are right, so 1/Z = s * d + t is off by s
         times as much. None for a model that does not say it; `embedded` does. Raises as `infer`
-        does.
+        does, and DepthError for an error that is not finite or negative.
         """
         network, rgb = self._loaded(), np.ascontiguousarray(rgb_of(picture))
         if not isinstance(network, LoadedBackend):
             return self._checked(network.infer(network.preprocess(rgb)), rgb), None
         small, error = network.infer_with_error(network.preprocess(rgb))
+        depth = self._checked(small, rgb)
         if error is not None:
             error = network.spec.picture.uncovered(error, rgb.shape[:2])
-        return self._checked(small, rgb), error
+            if not (np.isfinite(error) & (error >= 0)).all():
+                raise DepthError(
+                    f'{self.model} on {self.backend} expects errors that are not finite or below '
+                    '0: check its weights file'
+                )
+        return depth, error
 
     def _loaded(self) -> Backend:
         if self._network is None:

@@ -17,7 +17,7 @@ import numpy as np
 
 Grid = tuple[np.ndarray, np.ndarray]
 Result = TypeVar('Result')
-GRIDS_KEPT = 16  # for each function: a few cameras, each with a mount or two
+GRIDS_KEPT = 8  # for each function: a few cameras; an Imu gives each frame a mount of its own
 MIN_SIDE = 16
 BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
 PER_MEDIAN = 1.4826  # standard deviation of a normal distribution by the median of |x|
@@ -58,21 +58,20 @@ def checked(inverse_depth: np.ndarray, grid: Grid | None) -> np.ndarray:
 def once_per_grid(function: Callable[..., Result]) -> Callable[..., Result]:
     """Let a function of a grid, and of what else is hashable, remember its last results.
 
-    Only for grids that are read-only, so that they stay what they are: as the node keeps them. What
-    it returns must not be changed either.
+    Only for grids that are read-only and share no memory with others, so that they stay what they
+    are: as the node keeps them. What it returns must not be changed either.
     """
     kept: collections.OrderedDict[Hashable, tuple[Grid, Result]] = collections.OrderedDict()
 
     @functools.wraps(function)
     def remembering(grid: Grid, *of: Hashable) -> Result:
-        if grid[0].flags.writeable or grid[1].flags.writeable:
+        if any(each.flags.writeable or each.base is not None for each in grid):
             return function(grid, *of)
         key = id(grid[0]), id(grid[1]), *of
-        found = kept.get(key)
-        if found is None:  # the arrays are kept as well, so that no others have their ids
-            found = kept[key] = grid, function(grid, *of)
-            if len(kept) > GRIDS_KEPT:
-                kept.popitem(last=False)
+        found = kept.pop(key, None)  # the arrays are kept as well, so that no others have their ids
+        kept[key] = found = found or (grid, function(grid, *of))
+        if len(kept) > GRIDS_KEPT:
+            kept.popitem(last=False)
         return found[1]
 
     return remembering
@@ -162,7 +161,7 @@ def quantile(ascending: np.ndarray, share: float) -> float:
 
 
 def quantile_of(values: np.ndarray, share: float) -> float:
-    """Return a quantile of (n,) numbers in any order, n > 0: np.quantile without its overhead."""
+    """Return a quantile of (n,) numbers in any order, n > 0, none NaN: a faster np.quantile."""
     return quantiles_of(values, share)[0]
 
 

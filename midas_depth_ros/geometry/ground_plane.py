@@ -24,7 +24,6 @@ from midas_depth_ros.geometry.fitting import (
     checked,
     deviation_within,
     median,
-    quantile_of,
     quantiles_of,
     reduced_with_grid,
     tukey_votes,
@@ -70,10 +69,9 @@ UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
 # residual, in tolerances, was by so much wider before.
 CUT_OFF = ((0.0, 0.4, 0.45, 0.5, 0.52, 0.54), (1.0, 1.07, 1.16, 1.38, 1.55, 1.86))
 SMOOTH_REACH, SMOOTH_OVER = 8.0, 4
-# A plane that fills the picture may be a ramp or a wall. So much of the picture is above the
-# horizon, or so much of its farthest quarter stands before the floor, which then ends in view and
-# must be as certain as an open one.
-MIN_HORIZON, MIN_ENDED = 0.04, 0.9
+# Above the horizon: a plane that fills the picture may be a ramp or a wall. That something stands
+# before its far end does not tell them apart: a ramp may end at a wall, too.
+MIN_HORIZON = 0.04
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,36 +222,19 @@ def _smooth_residual(line: GroundLine) -> float:
     return math.sqrt(max(smoothed - left, 0.0))
 
 
-def _check_horizon(
-    cells: GroundCells, line: GroundLine, min_horizon: float, uncertain: float
-) -> None:
+def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> None:
     above = cells.ground[cells.known] < 0
     if above.mean() < min_horizon:
-        _check_end(cells, line, uncertain)
+        raise NoFloor(
+            'the horizon is not in view: floor, ramp and wall cannot be told apart; point the '
+            'camera less far down'
+        )
     beyond = line.inverse_depth[cells.known] < -BEYOND * cells.largest
     too_much = beyond[~above if line.share >= OPEN_SHARE else ...].mean() > MAX_BEYOND
     if too_much or (above.any() and beyond[above].mean() > MAX_BEYOND_ABOVE):
         raise NoFloor(
             f'{beyond.mean():.0%} of the picture would lie beyond the horizon: a wall, a ramp, or '
             'the camera pitch is wrong'
-        )
-
-
-def _check_end(cells: GroundCells, line: GroundLine, uncertain: float) -> None:
-    """Check a floor under a horizon that is not in view, where nothing shows a wrong shift."""
-    farthest = cells.known & (cells.ground <= quantile_of(cells.ground[cells.known], 0.25))
-    ended = float((line.off[farthest] > 1).mean())
-    if ended < MIN_ENDED:
-        raise NoFloor(
-            f'the horizon is not in view, and only {ended:.0%} of the farthest part of the picture '
-            f'stands before the floor, {MIN_ENDED:.0%} are needed: floor, ramp and wall cannot be '
-            'told apart; point the camera less far down'
-        )
-    if uncertain > MAX_UNCERTAIN_OPEN:
-        raise NoFloor(
-            'the horizon is not in view, and the floor is uneven: distances would be uncertain by '
-            f'{uncertain:.0%} or more (1 sigma), {MAX_UNCERTAIN_OPEN:.0%} are allowed then; point '
-            'the camera less far down'
         )
 
 
@@ -281,10 +262,9 @@ def fit_ground_plane(
 
     d: (h, w) float32 or float64, 16x16 or more, larger = nearer; values that are not finite are
     ignored. grid: `CameraModel.normalised_grid(w, h)`, NaN where the lens model has no inverse.
-    min_horizon: of the picture that must be above the horizon unless the floor ends in view; 0 = it
-    need not be in view. sigma: how exactly the mount is known. A floor that is only too uneven is
-    the refusal's witness. Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape
-    or type.
+    min_horizon: of the picture that must be above the horizon; 0 = it need not be in view. sigma:
+    how exactly the mount is known. A floor that is only too uneven is the refusal's witness.
+    Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
     """
     d = checked(d, grid)
     try:
@@ -295,7 +275,7 @@ def fit_ground_plane(
     uneven, uncertain = _unevenness(cells, line)
     try:
         _check_behind(cells, line)
-        _check_horizon(cells, line, min_horizon, uncertain)
+        _check_horizon(cells, line, min_horizon)
     except NoFloor as none:
         return Refusal(uneven or str(none))
     points = round(line.count * d.size / cells.d.size)

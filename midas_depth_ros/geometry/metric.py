@@ -43,6 +43,11 @@ class MetricFrame:
     inverse_sigma: np.ndarray
 
     @functools.cached_property
+    def shows_something(self) -> bool:
+        """Whether any pixel has a depth: of a blind picture none has."""
+        return bool(np.isfinite(self.depth_z).any())
+
+    @functools.cached_property
     def sigma(self) -> np.ndarray:
         """Standard deviation of `depth_z`, (h, w) float32 metres; NaN where that is NaN."""
         return depth_sigma(self.depth_z, self.inverse_sigma)

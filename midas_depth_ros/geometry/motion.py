@@ -133,8 +133,10 @@ def moved_between(first: BodyPose | Refusal | None, second: BodyPose | Refusal |
     for each in (first, second):
         if isinstance(each, Refusal):
             return each.reason
-    if not (isinstance(first, BodyPose) and isinstance(second, BodyPose)):
+    if first is None and second is None:
         return ''
+    if not (isinstance(first, BodyPose) and isinstance(second, BodyPose)):
+        return 'odometry has come or gone'
     way_m = float(np.linalg.norm(second.position - first.position))
     turn_rad = angle_between(first.quaternion, second.quaternion)
     if way_m <= STANDS_M and turn_rad <= STANDS_RAD:

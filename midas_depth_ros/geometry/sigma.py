@@ -26,7 +26,12 @@ import dataclasses
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import Grid, resized, resized_grid
+from midas_depth_ros.geometry.fitting import (
+    Grid,
+    InvalidInverseDepth,
+    resized,
+    resized_grid,
+)
 from midas_depth_ros.geometry.ground_plane import floor_of
 from midas_depth_ros.geometry.mount import CameraMount, rays_ahead
 from midas_depth_ros.geometry.scale import ScaleShift
@@ -81,7 +86,8 @@ def inverse_depth_sigma(
     d: (h, w) float32, NaN unknown, as is the result there. inverse: `scale.inverse_depth(d)`, if it
     is at hand. grid, mount: `CameraModel.normalised_grid(w, h)` and where the camera is, to know
     what is floor; without them all is as uncertain as what stands on it. error: (h, w) float32, the
-    error that the network expects of d, in its units (`DepthEstimator.infer_with_error`).
+    error that the network expects of d, in its units (`DepthEstimator.infer_with_error`). Raises
+    `InvalidInverseDepth` where it has another shape than d.
     """
     return sigma_and_of_surfaces(d, scale, inverse=inverse, grid=grid, mount=mount, error=error)[0]
 
@@ -114,9 +120,11 @@ def sigma_and_of_surfaces(
     if mount is not None and grid is not None:
         rays = FloorRays.of(resized_grid(grid, size), mount)
     if error is not None:
+        if error.shape != d.shape:
+            raise InvalidInverseDepth(f'd is {d.shape}, and its expected error {error.shape}')
         error = resized(error, size)
     found = doubts(small[0], small[1], scale, rays, error)
-    of_surfaces = sum(WEIGHTS[name] * found[name] for name in WEIGHTS if name != 'edge')
+    of_surfaces = sum(WEIGHTS[name] * found[name] for name in found if name != 'edge')
     variances = of_surfaces + WEIGHTS['edge'] * found['edge'], of_surfaces
     both = [
         cv2.resize(np.sqrt(each), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -160,12 +168,16 @@ def doubts(
         'foot': missed**2,
         'edge': _edges(inverse),
         'behind': np.minimum(off, 0) ** 2,
-        'network': np.zeros_like(fit) if error is None else _of_network(error, scale),
+        **({} if error is None else {'network': (_steepest(scale) * error) ** 2}),
     }
 
 
-def _of_network(error: np.ndarray, scale: ScaleShift) -> np.ndarray:
-    return (np.float32(scale.scale) * error.astype(np.float32, copy=False)) ** 2
+def _steepest(scale: ScaleShift) -> np.float32:
+    """By how much 1/Z changes with d at most, also where it follows a curve."""
+    if not scale.curve:
+        return np.float32(scale.scale)
+    at, on_curve = np.array(scale.curve).T
+    return np.float32(max(scale.scale, (np.diff(on_curve) / np.diff(at)).max()))
 
 
 def depth_sigma(depth_z: np.ndarray, inverse_sigma: np.ndarray) -> np.ndarray:
@@ -183,9 +195,10 @@ def enlarged_sigma(inverse_sigma: np.ndarray, shape: tuple[int, int]) -> np.ndar
     if inverse_sigma.shape == shape:
         return inverse_sigma
     known = np.isfinite(inverse_sigma)
+    if not known.any():
+        return np.full(shape, np.inf, np.float32)
     if not known.all():
-        most = inverse_sigma[known].max(initial=0.0)
-        inverse_sigma = np.where(known, inverse_sigma, np.float32(most))
+        inverse_sigma = np.where(known, inverse_sigma, inverse_sigma[known].max())
     return cv2.resize(inverse_sigma, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 

@@ -249,8 +249,8 @@ class DepthNodeSettings(Options):
     output_width: int = live_parameter(
         1280,
         'Images and cloud are at most so wide, in the shape of the picture, and depth/camera_info '
-        'describes that size; 0 = as wide as the picture. Of JPEGs at least twice as wide only so '
-        'much is decoded as is needed.',
+        'describes that size; 0 = as wide as the picture. Large JPEGs are decoded at a half, a '
+        'quarter or an eighth where that suffices for outputs and network.',
         unit='px',
         minimum=0,
         maximum=65_500,
@@ -348,9 +348,9 @@ class DepthNodeSettings(Options):
     )
     reuse_unchanged: float = live_parameter(
         0.0,
-        "For a parked robot: how long the network's last answer is used again while the picture "
-        'differs from the one it was given by no more than the noise of the camera, and neither '
-        'odometry nor Imu says that the robot moves; 0 = never.',
+        "For a parked robot: how long the network's last answer may be used again, while the "
+        'picture differs from the one that was inferred only by the noise of the camera, and '
+        'neither odometry nor Imu reports motion; 0 = never.',
         unit='s',
         minimum=0.0,
         maximum=10.0,

@@ -82,9 +82,9 @@ class ScaleOptions(Options):
     )
     floor_motion: bool = live_parameter(
         False,
-        'Floor in view, where no odometry is asked: no metres where what lies ahead moves in the '
-        "picture like something lower than the floor at the robot's feet: an edge or a step down, "
-        'which a network takes for floor. Silences some frames on flat floor, too.',
+        'Scale by the floor, unless auto has odometry to ask: no metres where what lies ahead '
+        "moves in the picture like something lower than the floor at the robot's feet, an edge or "
+        'a step down that the network takes for floor. Silences some frames on flat floor, too.',
     )
     time_constant: float = live_parameter(
         0.3,

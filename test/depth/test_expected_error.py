@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,3 +169,21 @@ def test_a_closed_estimator_says_so(pictures: dict[str, np.ndarray]) -> None:
     estimator.close()
     with pytest.raises(DepthError, match='is closed'):
         estimator.infer_with_error(pictures['room_1'])
+
+
+@pytest.mark.parametrize('wrong', [math.nan, math.inf, -0.1])
+def test_an_expected_error_that_is_none_is_refused_and_not_taken_for_certainty(monkeypatch, wrong):
+    estimator = load_estimator('embedded', backend='opencv')
+    plain = estimator._network.infer_with_error
+
+    def broken(network_input):
+        depth, error = plain(network_input)
+        error = error.copy()
+        error[5, 7] = wrong
+        return depth, error
+
+    monkeypatch.setattr(estimator._network, 'infer_with_error', broken)
+    with pytest.raises(DepthError, match='check its weights file'):
+        estimator.infer_with_error(
+            np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+        )

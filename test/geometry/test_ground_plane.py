@@ -25,10 +25,8 @@ from training.places.floor_views import (
     FLOORLESS,
     RandomView,
     disturbed,
-    near_wall_view,
     random_camera,
     room_view,
-    steep_camera,
 )
 
 NEAR_TO_FAR = np.array([2.0, 1.0, 0.25])  # 0.5, 1 and 4 m, as inverse depth
@@ -221,47 +219,19 @@ def test_a_floor_that_fills_the_picture_may_be_a_ramp_unless_one_says_otherwise(
     assert depth_errors(fit(view, view.inverse_depth, min_horizon=0.0), 1, 0).max() < 0.01
 
 
-@pytest.mark.parametrize('noise', [0.0, 0.02])
-def test_a_floor_that_ends_in_view_needs_no_horizon(noise):
-    """A wall stands on it that fills the upper part of the picture."""
+@pytest.mark.parametrize('slope_deg', [0, 6, 15])
+def test_without_a_horizon_no_plane_is_a_floor_also_not_one_that_ends_at_a_wall(slope_deg):
+    """Nothing shows whether it is level: of a ramp, distances would be up to 2.3 times too far."""
     camera, pose = rendered.CAMERA, Pose(z_m=0.6, pitch_rad=0.55)
-    seen = render(Scene(room=Room(-5, 1.1, -3, 3, 2.6)), camera, pose)
-    view = RandomView('steep', 1 / seen.depth_z.astype(np.float64), seen.floor_mask, camera, pose)
-    assert (mount_of(view).ground_inverse_depth(camera.normalised_grid()) > 0).all()
-    d, scale, shift = disturbed(view, np.random.default_rng(0), noise=noise)
-    assert depth_errors(fit(view, d), scale, shift).max() < 0.02
-    # Where floor is seen past the wall, it may as well be a ramp that goes on.
-    beside = view.inverse_depth.copy()
-    beside[:, :64] = mount_of(view).ground_inverse_depth(camera.normalised_grid())[:, :64]
-    refused = fit(view, beside)
-    assert isinstance(refused, Refusal)
-    assert 'of the farthest part of the picture stands before the floor' in refused.reason
-
-
-@pytest.mark.parametrize(('smooth', 'least'), [(0.0, 15), (0.05, 0)])
-def test_without_a_horizon_a_floor_up_to_a_wall_is_not_accepted_with_a_wrong_scale(smooth, least):
-    rng = np.random.default_rng(31)
-    accepted = 0
-    for _ in range(30):
-        view = near_wall_view(rng)
-        d, scale, shift = disturbed(view, rng, smooth=smooth, **BUMPS)
-        found = fit(view, d)
-        if isinstance(found, ScaleShift):
-            accepted += 1
-            assert depth_errors(found, scale, shift).max() < 0.1
-    assert accepted >= least
-
-
-@pytest.mark.sampled
-@pytest.mark.parametrize('kind', FLOORLESS | AMBIGUOUS)
-def test_without_a_horizon_hardly_anything_passes_for_a_floor(kind):
-    rng = np.random.default_rng(21)
-    accepted = 0
-    for _ in range(40):
-        view = (FLOORLESS | AMBIGUOUS)[kind](rng, lens=steep_camera)
-        d, _, _ = disturbed(view, rng, noise=0.02, outliers=0.01)
-        accepted += isinstance(fit(view, d), ScaleShift)
-    assert accepted <= (10 if kind.startswith('ramp ') else 0)
+    grid = camera.normalised_grid()
+    mount = CameraMount(pose.z_m, pose.pitch_rad)
+    ahead, _, up = np.einsum('ij,jkl', mount.body_axes(), np.stack([*grid, np.ones_like(grid[0])]))
+    slope = math.radians(slope_deg)
+    plane = (ahead * math.sin(slope) - up * math.cos(slope)) / (pose.z_m * math.cos(slope))
+    inverse = np.maximum(plane, ahead / 1.3)  # and a wall 1.3 m ahead
+    found = fit_ground_plane(inverse, grid, mount)
+    assert isinstance(found, Refusal)
+    assert 'the horizon is not in view' in found.reason
 
 
 def test_a_camera_that_looks_up_past_the_floor_is_told_so():

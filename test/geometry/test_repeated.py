@@ -112,7 +112,7 @@ def pose(x_m: float = 0.0, yaw_rad: float = 0.0) -> BodyPose:
         (pose(0.01), 'moved by 0.010 m'),
         (pose(0.0, -0.01), '0.010 rad'),
         (Refusal('no odometry from odom'), 'no odometry from odom'),
-        (None, ''),
+        (None, 'odometry has come or gone'),
     ],
 )
 def test_a_body_stands_only_where_both_its_poses_are_known_and_the_same(second, said):
@@ -120,3 +120,4 @@ def test_a_body_stands_only_where_both_its_poses_are_known_and_the_same(second, 
         reason = moved_between(*pair)
         assert said in reason
         assert bool(reason) == bool(said)
+    assert moved_between(None, None) == '', 'without odometry it says nothing'

@@ -22,7 +22,8 @@ from midas_depth_ros.geometry import (
     fit_reference,
     inverse_depth_sigma,
 )
-from midas_depth_ros.geometry.sigma import depth_sigma
+from midas_depth_ros.geometry.fitting import InvalidInverseDepth
+from midas_depth_ros.geometry.sigma import depth_sigma, doubts, enlarged_sigma
 from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions, SigmaOptions
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 
@@ -301,3 +302,25 @@ def test_a_frame_in_metres_says_how_certain_it_is_and_acts_on_it():
     assert not doubtful.obstacles.floor.any()
     obstacles = doubtful.obstacles.mask | doubtful.obstacles.dropped
     assert obstacles[frame.obstacles.mask].all()
+
+
+def test_where_no_sigma_is_known_an_enlarged_one_is_not_zero():
+    assert np.isinf(enlarged_sigma(np.full((4, 6), np.nan, np.float32), (8, 12))).all()
+
+
+def test_what_a_network_expects_counts_by_the_steepest_part_of_a_curve():
+    d = np.linspace(0.2, 1.0, 64 * 48, dtype=np.float32).reshape(48, 64)
+    error = np.full_like(d, 0.1)
+    line = ScaleShift(1.0, 0.0, 'odometry')
+    curve = dataclasses.replace(line, curve=((0.2, 0.2), (0.6, 0.4), (1.0, 2.0)))
+    by_line, by_curve = (
+        doubts(d, scale.inverse_depth(d), scale, None, error)['network'] for scale in (line, curve)
+    )
+    assert by_line == pytest.approx(0.01, rel=1e-5)
+    assert by_curve == pytest.approx(0.01 * 4.0**2, rel=1e-5)
+
+
+def test_an_expected_error_of_another_shape_is_refused():
+    d = np.full((48, 64), 0.5, np.float32)
+    with pytest.raises(InvalidInverseDepth, match='expected error'):
+        inverse_depth_sigma(d, ScaleShift(1.0, 0.0, 'odometry'), error=d.T)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from driving import diagnostics, read, stamp
@@ -11,6 +13,7 @@ from midas_depth_ros.geometry import CameraMount
 from midas_depth_ros.nodes.ros.messages import cloud_array
 from midas_depth_ros.sim import Pose
 
+from . import test_metric_topics
 from .test_metric_topics import BOX_M, HEIGHT_M, MOUNT, NETWORK, PITCH_RAD, box, run, scene_depth
 
 __all__ = ['run']
@@ -153,6 +156,30 @@ def test_without_a_scale_there_is_silence_and_no_empty_cloud(ros, run):
     before = len(clouds)
     send()
     assert len(clouds) == before
+
+
+def at_pace(head) -> None:
+    time.sleep(0.07)  # else stamps run ahead of the clock, and the scale is not kept
+
+
+def test_a_picture_that_shows_nothing_is_no_cloud_without_points(ros, run, monkeypatch):
+    """Who reads clouds takes one without points for clear, and silence for a fault."""
+    exact = scene_depth(box())
+    estimator, send = run(exact, **MOUNT)
+    estimator.infer = lambda rgb: (1 / exact).astype(np.float32)  # a scale that stays
+    clouds, scans = (
+        ros.collect(PointCloud2, 'camera/obstacles'),
+        ros.collect(LaserScan, 'camera/scan'),
+    )
+    points = ros.collect(PointCloud2, 'camera/points')
+    send(clouds, 20, at_pace)
+    ros.spin_until(lambda: points and scans)
+    before = len(clouds), len(points)
+    estimator.of_pictures = True
+    monkeypatch.setattr(test_metric_topics, 'RGB', np.zeros_like(test_metric_topics.RGB))
+    send(scans, 3, at_pace)
+    assert np.isnan(np.array(scans[-1].ranges)).all()
+    assert (len(clouds), len(points)) == before
 
 
 def test_without_a_mount_there_is_silence_and_the_reason(ros, run):

@@ -22,6 +22,7 @@ from midas_depth_ros.sim.furnished.place import (
 from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.scene import Pose
 from training.places.layout import (
+    before_a_wall,
     floor_finish,
     floor_litter,
     indoor_light,
@@ -268,13 +269,7 @@ def _wall_ahead(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
         start, width, _ = rng.choice(gaps)
         y = start + rng.uniform(-0.2, 1.2) * width + rng.gauss(0, 0.2)
     y = min(max(y, -half + 0.3), half - 0.3)
-    pose = indoor_pose(rng, 0, y, rng.gauss(0, 0.3), height)
-    space = FloorSpace([(0, y, 0.6), (0.5 * far, y, 0.4)])
-    front = Hall((0.3, -half), (far, half), height, hall.walls, 0)
-    back = Hall((far + 0.2, -half), hall.high, height, hall.walls, 0)
-    for area, most in ((front, 3), (back, 3)):
-        for _ in range(rng.randint(0, most)):
-            scatter(builder, space, area)
+    pose, _ = before_a_wall(builder, hall, far, y, (3, 3))
     keep_clear(builder, pose, 0.2)
     light = indoor_light(rng, rng.uniform(-1, 0.8) * far, rng.uniform(-0.5, 0.5), height - 0.3)
     return builder.place(floor, light, hall=hall, mirror=mirror), pose

@@ -1,7 +1,7 @@
 """Random views with exact inverse depth, for measuring: rooms with a floor, and views without one.
 
 Views without a floor (a wall, a ramp, a box before the lens, darkness ...) test whether something
-is mistaken for one. Each is seen by a `random_camera`, or by another `lens`.
+is mistaken for one.
 """
 
 from __future__ import annotations
@@ -44,46 +44,21 @@ def random_camera(
     return camera, Pose(z_m=height_m or height, pitch_rad=pitch, roll_rad=float(roll))
 
 
-def steep_camera(
-    rng: np.random.Generator, height_m: float | None = None
-) -> tuple[CameraModel, Pose]:
-    """A camera that looks down so far that all of its picture is below the horizon."""
-    camera, pose = random_camera(rng, height_m)
-    highest = math.atan(0.5 * camera.height / camera.fy)
-    pitch, roll = highest + rng.uniform(0.02, 0.45), rng.choice([0.0, rng.uniform(-0.06, 0.06)])
-    return camera, dataclasses.replace(pose, pitch_rad=pitch, roll_rad=float(roll))
-
-
-Lens = Callable[..., tuple[CameraModel, Pose]]
-
-
-def room_view(
-    rng: np.random.Generator, height_m: float | None = None, lens: Lens = random_camera
-) -> RandomView:
+def room_view(rng: np.random.Generator, height_m: float | None = None) -> RandomView:
     """A room with a few boxes and poles, 0.5 m away and more."""
-    return _rendered('room', *random_room(rng, height_m, lens))
+    return _rendered('room', *random_room(rng, height_m))
 
 
 def random_room(
-    rng: np.random.Generator, height_m: float | None = None, lens: Lens = random_camera
+    rng: np.random.Generator, height_m: float | None = None
 ) -> tuple[Scene, CameraModel, Pose]:
     """The scene of `room_view`, its camera, and where that is."""
-    camera, pose = lens(rng, height_m)
+    camera, pose = random_camera(rng, height_m)
     pose = dataclasses.replace(pose, yaw_rad=rng.uniform(-0.6, 0.6))
     half, ahead = rng.uniform(1.0, 5), rng.uniform(2.5, 12)
     room = Room(-half, ahead, -half, half, max(2.4, pose.z_m + 1))
     solids = [_solid(rng, camera, pose, room) for _ in range(rng.integers(0, 6))]
     return Scene(room=room, solids=tuple(solids)), camera, pose
-
-
-def near_wall_view(rng: np.random.Generator, lens: Lens = steep_camera) -> RandomView:
-    """A floor up to a wall, whose foot is in the upper part of the picture, below the horizon."""
-    camera, pose = lens(rng)
-    row = rng.uniform(0.25, 0.6) * camera.height
-    below = max(0.05, pose.pitch_rad + math.atan((row - camera.cy) / camera.fy))
-    half = rng.uniform(1.0, 5)
-    room = Room(-half, pose.z_m / math.tan(below), -half, half, max(2.4, pose.z_m + 1))
-    return _rendered('near wall', Scene(room=room), camera, pose)
 
 
 def _rendered(kind: str, scene: Scene, camera: CameraModel, pose: Pose) -> RandomView:
@@ -119,9 +94,9 @@ def _bare(kind: str, inverse: np.ndarray, camera: CameraModel, pose: Pose) -> Ra
     return RandomView(kind, inverse, np.zeros(inverse.shape, bool), camera, pose)
 
 
-def wall_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomView:
+def wall_view(rng: np.random.Generator) -> RandomView:
     """A wall so near that it fills the picture."""
-    camera, pose = lens(rng)
+    camera, pose = random_camera(rng)
     return _bare('wall', _wall(rng, camera, pose, rng.uniform(-0.9, 0.9)), camera, pose)
 
 
@@ -135,29 +110,26 @@ def _wall(rng: np.random.Generator, camera: CameraModel, pose: Pose, turn: float
     return _plane(camera, pose, normal, nearest_floor * rng.uniform(0.4, 0.98))
 
 
-def tilted_wall_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomView:
+def tilted_wall_view(rng: np.random.Generator) -> RandomView:
     """A wall that fills the picture of a camera that looks up, or whose wall leans back."""
-    camera, pose = lens(rng)
+    camera, pose = random_camera(rng)
     lean = rng.uniform(0.05, 0.6)
     normal = np.array([math.cos(lean), rng.uniform(-0.3, 0.3), -math.sin(lean)])
     normal /= np.linalg.norm(normal)
     return _bare('leaning wall', _plane(camera, pose, normal, rng.uniform(0.2, 1)), camera, pose)
 
 
-def corner_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomView:
+def corner_view(rng: np.random.Generator) -> RandomView:
     """Two walls that meet, and nothing else."""
-    camera, pose = lens(rng)
+    camera, pose = random_camera(rng)
     turns = rng.uniform(-0.9, 0), rng.uniform(0, 0.9)
     walls = [_wall(rng, camera, pose, turn) for turn in turns]
     return _bare('corner', np.maximum(*walls), camera, pose)
 
 
-def ramp_view(
-    rng: np.random.Generator, lens: Lens = random_camera,
-    steepness: tuple[float, float] = (6, 35),
-) -> RandomView:  # fmt: skip
+def ramp_view(rng: np.random.Generator, steepness: tuple[float, float] = (6, 35)) -> RandomView:
     """A ramp up that begins at the bottom of the picture and fills it as far as it goes."""
-    camera, pose = lens(rng)
+    camera, pose = random_camera(rng)
     slope, turn = math.radians(rng.uniform(*steepness)), rng.uniform(-0.3, 0.3)
     normal = np.array([
         math.sin(slope) * math.cos(turn), math.sin(slope) * math.sin(turn), -math.cos(slope)
@@ -167,26 +139,25 @@ def ramp_view(
     return _bare('ramp', _plane(camera, pose, normal, distance), camera, pose)
 
 
-def ramp_down_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomView:
+def ramp_down_view(rng: np.random.Generator) -> RandomView:
     """A ramp down that begins at the bottom of the picture, under an open sky."""
-    return dataclasses.replace(ramp_view(rng, lens, (-30, -6)), kind='ramp down')
+    return dataclasses.replace(ramp_view(rng, (-30, -6)), kind='ramp down')
 
 
-def ramp_to_a_wall_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomView:
-    """A ramp up that ends at a wall, below the height of the camera."""
-    ramp = ramp_view(rng, lens)
-    ahead, _, up = _rays(ramp.camera, ramp.pose)
-    inverse = ramp.inverse_depth
-    # Of the ramp, at the horizon or, where that is not in view, at the top of the picture.
-    farthest = float(inverse[up > 0].max() if (up > 0).any() else inverse.min())
-    wall = np.maximum(ahead, 0) * farthest * rng.uniform(1.1, 2.5)
-    inverse = np.maximum(inverse, wall)
+def ramp_to_a_wall_view(rng: np.random.Generator) -> RandomView:
+    """A ramp up that ends at a wall below the height of the camera."""
+    ramp = ramp_view(rng)
+    rows = np.nonzero(_rays(ramp.camera, ramp.pose)[2] > 0)
+    highest = float(ramp.inverse_depth[rows].max())  # of the ramp, at the horizon
+    ahead = _rays(ramp.camera, ramp.pose)[0]
+    wall = np.maximum(ahead, 0) * highest * rng.uniform(1.1, 2.5)
+    inverse = np.maximum(ramp.inverse_depth, wall)
     return dataclasses.replace(ramp, kind='ramp to a wall', inverse_depth=inverse)
 
 
-def darkness_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomView:
+def darkness_view(rng: np.random.Generator) -> RandomView:
     """Nothing: one value everywhere, or noise around it."""
-    camera, pose = lens(rng)
+    camera, pose = random_camera(rng)
     shape = (camera.height, camera.width)
     inverse = np.full(shape, rng.uniform(0, 2))
     if rng.random() < 0.5:
@@ -194,9 +165,9 @@ def darkness_view(rng: np.random.Generator, lens: Lens = random_camera) -> Rando
     return _bare('darkness', inverse, camera, pose)
 
 
-def blocked_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomView:
+def blocked_view(rng: np.random.Generator) -> RandomView:
     """A box right before the camera that hides all floor; the room shows above it."""
-    camera, pose = lens(rng)
+    camera, pose = random_camera(rng)
     room = Room(-5, rng.uniform(3, 9), -6, 6, 2.6)
     lowest = math.atan(0.5 * camera.height / camera.fy) + pose.pitch_rad
     # Rolled, the picture's corner sees the floor from nearer than its middle.
@@ -246,7 +217,7 @@ def nearest_ahead(
     return float(ahead[enough[0]]) if len(enough) else math.inf
 
 
-FLOORLESS: dict[str, Callable[..., RandomView]] = {
+FLOORLESS: dict[str, Callable[[np.random.Generator], RandomView]] = {
     'wall': wall_view,
     'leaning wall': tilted_wall_view,
     'corner': corner_view,
@@ -256,9 +227,9 @@ FLOORLESS: dict[str, Callable[..., RandomView]] = {
 }
 
 
-def step_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomView:
+def step_view(rng: np.random.Generator) -> RandomView:
     """A low platform before the camera, whose top is all that looks like a floor."""
-    camera, pose = lens(rng)
+    camera, pose = random_camera(rng)
     room = Room(-5, rng.uniform(3, 9), -6, 6, 2.6)
     height = pose.z_m * rng.uniform(0.3, 0.8)
     step = Box(5.05, 0, 10, 11.9, height)
@@ -266,7 +237,7 @@ def step_view(rng: np.random.Generator, lens: Lens = random_camera) -> RandomVie
 
 
 # One picture of relative inverse depth cannot tell these from a level floor.
-AMBIGUOUS: dict[str, Callable[..., RandomView]] = {
+AMBIGUOUS: dict[str, Callable[[np.random.Generator], RandomView]] = {
     'ramp down': ramp_down_view,
     'ramp to a wall': ramp_to_a_wall_view,
     'step at its feet': step_view,

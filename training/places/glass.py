@@ -19,6 +19,7 @@ from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.scene import Pose
 from training.places.doors import HEAD_M, THICK_M, dark
 from training.places.layout import (
+    before_a_wall,
     floor_finish,
     four_walls,
     furnish_wall,
@@ -144,13 +145,7 @@ def _partition(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
     if top < height:
         f.box(0, -0.5 * THICK_M, top, 2 * half, THICK_M, height - top, wall)
     y = rng.uniform(-0.6, 0.6) * half
-    pose = indoor_pose(rng, 0, y, rng.gauss(0, 0.3), height)
-    space = FloorSpace([(0, y, 0.6), (0.5 * far, y, 0.4)])
-    front = Hall((0.3, -half), (far, half), height, hall.walls, 0)
-    back = Hall((far + 0.2, -half), hall.high, height, hall.walls, 0)
-    for area, most in ((front, 2), (back, 6)):
-        for _ in range(rng.randint(0, most)):
-            scatter(builder, space, area)
+    pose, space = before_a_wall(builder, hall, far, y, (2, 6))
     side = hall.high[0], 0.0, math.pi / 2
     furnish_wall(builder, space, side, 2 * half, height, 0.6)
     keep_clear(builder, pose, 0.2)

@@ -94,9 +94,11 @@ def indoor_pose(rng: random.Random, x: float, y: float, yaw: float, ceiling: flo
     return Pose(x, y, min(height, ceiling - 0.4), yaw, pitch, roll)
 
 
-def keep_clear(builder: PlaceBuilder, pose: Pose, gap: float = 0.14) -> None:
-    """Remove every object that the camera is inside of, or nearly touches."""
-    struck = set()
+def keep_clear(
+    builder: PlaceBuilder, pose: Pose, gap: float = 0.14, kept_id: int | None = None
+) -> None:
+    """Remove every object but `kept_id` that the camera is inside of, or nearly touches."""
+    struck: set[object] = set()
     for part in builder.parts:
         reach = math.hypot(part.half[0], part.half[1], part.half[2])
         x, y, z = part.centre
@@ -109,6 +111,7 @@ def keep_clear(builder: PlaceBuilder, pose: Pose, gap: float = 0.14) -> None:
         sides = part.half if level else (reach, reach, reach)
         if abs(x) < sides[0] + gap and abs(y) < sides[1] + gap and abs(dz) < sides[2] + gap:
             struck.add((part.object_id, part) if part.object_id == STRUCTURE_ID else part.object_id)
+    struck.discard(kept_id)
     if struck:
         builder.parts[:] = [
             part
@@ -328,3 +331,21 @@ def scatter(builder: PlaceBuilder, space: FloorSpace, hall: Hall) -> None:
             else:
                 build(builder.frame(x, y, rng.uniform(0, math.tau)))
             return
+
+
+def before_a_wall(
+    builder: PlaceBuilder, hall: Hall, far: float, y: float, most: tuple[int, int]
+) -> tuple[Pose, FloorSpace]:
+    """A camera at (0, y) before a wall across at x = `far`, and things on both sides of that.
+
+    most: how many before it, and behind it.
+    """
+    rng, half, height = builder.rng, hall.high[1], hall.height_m
+    pose = indoor_pose(rng, 0, y, rng.gauss(0, 0.3), height)
+    space = FloorSpace([(0, y, 0.6), (0.5 * far, y, 0.4)])
+    front = Hall((0.3, -half), (far, half), height, hall.walls, 0)
+    back = Hall((far + 0.2, -half), hall.high, height, hall.walls, 0)
+    for area, count in zip((front, back), most, strict=True):
+        for _ in range(rng.randint(0, count)):
+            scatter(builder, space, area)
+    return pose, space

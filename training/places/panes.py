@@ -17,6 +17,7 @@ import numpy as np
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.furnished.cast import View, cast, grid_of
 from midas_depth_ros.sim.furnished.place import (
+    FIRST_OBJECT_ID,
     WHITE,
     Colour,
     FinishMaker,
@@ -30,12 +31,11 @@ from midas_depth_ros.sim.furnished.place import (
     Sky,
     Vector,
 )
-from midas_depth_ros.sim.furnished.shading import Stage, coarser, shade, stage_of
+from midas_depth_ros.sim.furnished.shading import MIRROR_STEP, Stage, coarser, shade, stage_of
 from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.render import dot, smooth_edges, tripled
 from midas_depth_ros.sim.scene.scene import Pose
 
-STEP = 2  # reflections have this many times fewer pixels per side
 FIRST_PANE = 20_000  # in the index of what a pixel shows
 BEHIND_M = 0.01  # parts that reach less than this before a pane are not mirrored in it
 BRIGHTEST = 1.5
@@ -84,10 +84,8 @@ class PanedBuilder(PlaceBuilder):
         builder.parts, builder.markings = list(place.parts), list(place.markings)
         if isinstance(place, PanedPlace):
             builder.panes, builder.watcher = list(place.panes), list(place.watcher)
-        builder._objects = 1 + max(
-            (part.object_id for part in place.parts), default=builder._objects - 1
-        )
-        builder._objects = max(builder._objects, 3)
+        last = max((part.object_id for part in place.parts), default=0)
+        builder._objects = max(last + 1, FIRST_OBJECT_ID)
         return builder
 
     def place(
@@ -200,12 +198,12 @@ def _mirror_image(
     middle = np.array(pane.middle)
     flip = np.eye(3) - 2 * np.outer(normal, normal)
     origin = middle + flip @ (view.origin - middle)
-    inner = View(coarser(view.grid, rows, columns, STEP), flip @ view.axes, origin)
+    inner = View(coarser(view.grid, rows, columns, MIRROR_STEP), flip @ view.axes, origin)
     before = (stage.table.corners - middle) @ normal * np.sign(normal @ (view.origin - middle))
     table = stage.table.subset(before.max(axis=1) > BEHIND_M)
     found = cast(inner, table, stage.place.hall, stage.place.ground_m)
     image, _ = shade(inner, dataclasses.replace(stage, table=table), found, mirror=False)
     if pane.blur_px > 0:
-        image = cv2.GaussianBlur(image, (0, 0), pane.blur_px / STEP)
+        image = cv2.GaussianBlur(image, (0, 0), pane.blur_px / MIRROR_STEP)
     size = (columns.stop - columns.start, rows.stop - rows.start)
     return np.minimum(cv2.resize(image, size), np.float32(BRIGHTEST))

@@ -237,7 +237,7 @@ def _balustrade(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
     if far > 1.5 and rng.random() < 0.5:
         build = rng.choice((things.bench, things.bollard, things.bush))
         build(builder.frame(far - 0.6, rng.gauss(0, 1.0), rng.uniform(0, 6)))
-    keep_clear(builder, pose, 0.2)
+    keep_clear(builder, pose, 0.2, FLOOR_ID)
     return builder.place(floor, light, sky, haze_m=haze, **level), pose
 
 
@@ -302,7 +302,7 @@ def _seen(
     front = Hall((-0.5, -high), (max(near - 0.3, 0.2), high), hall.height_m, hall.walls, 0)
     for _ in range(rng.choice((0, 1, 2, 3))):
         scatter(builder, space, front)
-    keep_clear(builder, pose, 0.18)
+    keep_clear(builder, pose, 0.18, FLOOR_ID)
     lamp = rng.uniform(-0.5, 1.5) * near, rng.uniform(-0.5, 0.5), hall.height_m - 0.3
     light = indoor_light(rng, *lamp)
     return builder.place(floor, light, hall=hall, mirror=mirror, **level), pose

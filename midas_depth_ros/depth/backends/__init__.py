@@ -83,9 +83,7 @@ class LoadedBackend:
         """(1, 3, h, w) float32, of a size that the network supports, to (h, w) float32."""
         return self._answer(network_input)[0]
 
-    def infer_with_error(
-        self, network_input: NDArray[np.float32], /
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def infer_with_error(self, network_input: NDArray[np.float32], /) -> Answer:
         """The result of `infer`, and the error that the network expects of it, in its units.
 
         (h, w) float32 both; None for a network that does not say it.

@@ -31,7 +31,6 @@ from midas_depth_ros.geometry import (
     MetricDepth,
     MetricFrame,
     MotionReset,
-    Obstacles,
     Refusal,
     Scan,
     closeness_of_picture,
@@ -331,10 +330,10 @@ class MetricOutput(qos.PublisherTable):
         """Publish what is wanted of a frame in metres."""
         if any(map(self.wanted, DEPTH_IMAGES)):
             self._publish_depth(view, metric)
-        if self.wanted('points') and view.grid is not None:
+        # Readers of clouds take one without points for a clear view, and silence for a fault.
+        if self.wanted('points') and view.grid is not None and metric.shows_something:
             self._publish_points(view, metric, view.grid)
-        if metric.obstacles is not None and metric.mount is not None and view.grid is not None:
-            self._publish_obstacles(view, metric.obstacles, metric.mount, view.grid)
+        self._publish_along_floor(view, metric)
 
     def withdraw(self, view: FrameView) -> None:
         """Where the last scan has been refuted since, publish one that knows nothing in its place,
@@ -404,12 +403,13 @@ class MetricOutput(qos.PublisherTable):
             return depth_of_inverse(enlarged, **bounds)
         return metric.scale.depth(enlarged, **bounds)
 
-    def _publish_obstacles(
-        self, view: FrameView, obstacles: Obstacles, mount: CameraMount, grid: Grid
-    ) -> None:
+    def _publish_along_floor(self, view: FrameView, metric: MetricFrame) -> None:
         """Publish what is along the floor; all but the obstacles' points from one set of beams."""
+        obstacles, mount, grid = metric.obstacles, metric.mount, view.grid
+        if obstacles is None or mount is None or grid is None:
+            return
         header = messages.copied_header(view.header, self._mounting.body_frame)
-        if self.wanted('obstacles'):
+        if self.wanted('obstacles') and metric.shows_something:
             points = obstacles.points[obstacles.mask]
             self.send('obstacles', messages.obstacles_message(points, header))
         if not any(map(self.wanted, BY_BEAMS)):

@@ -231,7 +231,7 @@ class Worker:
         started = time.monotonic()
         answer, error = self._infer(rgb) if last is None else (last.depth, last.error)
         inference_s = time.monotonic() - started
-        if last is None and longest_s > 0:
+        if last is None and longest_s > 0 and not verdict.text:
             answer = camera.last_answer.keep(frame, answer, error)
         inverse_depth = verdict.masked(answer)
         grid = camera.grids.of(model, inverse_depth.shape)
