@@ -121,8 +121,8 @@ class DepthEstimator:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """The result of `infer`, and the error that the network itself expects of it.
 
-        The error is (h, w) float32, 0 or more, in the units of the first: the mean absolute error to
-        be expected in each pixel once scale and shift are right, so 1/Z = s * d + t is off by s
+        The error is (h, w) float32, 0 or more, in the units of the first: the mean absolute error
+        to be expected in each pixel once scale and shift are right, so 1/Z = s * d + t is off by s
         times as much. None for a model that does not say it; `embedded` does. Raises as `infer`
         does, and DepthError for an error that is not finite or negative.
         """

@@ -183,7 +183,6 @@ def test_an_expected_error_that_is_none_is_refused_and_not_taken_for_certainty(m
         return depth, error
 
     monkeypatch.setattr(estimator._network, 'infer_with_error', broken)
+    picture = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     with pytest.raises(DepthError, match='check its weights file'):
-        estimator.infer_with_error(
-            np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
-        )
+        estimator.infer_with_error(picture)
