@@ -179,8 +179,8 @@ def node_rows(
 ) -> list[str]:
     """Return the table of `node`."""
     lines = [
-        f'| {size[0]}x{size[1]}, `{model}` | `output_width` | heatmap is wide | frames per second | latency, '
-        'median [ms] | CPU per frame [ms] |',
+        f'| {size[0]}x{size[1]}, `{model}` | `output_width` | heatmap is wide | '
+        'frames per second | latency, median [ms] | CPU per frame [ms] |',
         '| --- | --- | --- | --- | --- | --- |',
     ]
     for compressed in (False, True):
