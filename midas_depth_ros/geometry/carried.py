@@ -85,13 +85,15 @@ class CarriedScale:
         self._excess = 1.0
 
     def averaged(
-        self, fit: ScaleShift | Unsure, d: np.ndarray, pose: np.ndarray, camera: Places
-    ) -> ScaleShift | Refusal:
+        self, fit: ScaleShift | Unsure, d: np.ndarray, pose: np.ndarray, camera: Places,
+        together: float = 0.0,
+    ) -> ScaleShift | Refusal:  # fmt: skip
         """Return the average of this frame's fit and what was fitted before, and keep it.
 
         d: (h, w) relative inverse depth. pose: (4, 4), of the camera in a fixed frame. camera:
         `at` and `project`, in shares of the picture. A fit that is too uncertain by itself is
-        refused unless it is certain enough together with what was carried.
+        refused unless it is certain enough together with what was carried. together: share by which
+        1/Z of all frames may be off alike, which no average makes less.
         """
         own = fit.witness if isinstance(fit, Unsure) else fit
         if own is None:
@@ -115,14 +117,14 @@ class CarriedScale:
         self._keep(result, d, pose, camera, unsure_way)
         if isinstance(fit, Unsure) and unsure_way > MOST_WAY:
             return Refusal(fit.reason, less_certain(result, WITNESS_SHARE))
-        return self._judged(result, d)
+        return self._judged(result, d, together)
 
-    def _judged(self, scale: ScaleShift, d: np.ndarray) -> ScaleShift | Refusal:
+    def _judged(self, scale: ScaleShift, d: np.ndarray, together: float) -> ScaleShift | Refusal:
         """The scale, less certain where fits differ by more than they claim."""
-        if self._excess <= 1:
+        if self._excess <= 1 and not together:
             return scale
-        ss, st, tt = (self._excess * each for each in scale.covariance)
-        scale = dataclasses.replace(scale, covariance=(ss, st, tt))
+        ss, st, tt = (max(self._excess, 1.0) * each for each in scale.covariance)
+        scale = less_certain(dataclasses.replace(scale, covariance=(ss, st, tt)), together)
         sigma = _uncertain_by(scale, d)
         return scale if sigma <= MAX_SIGMA else Refusal(too_uncertain(sigma), scale)
 

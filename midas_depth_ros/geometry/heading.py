@@ -26,10 +26,10 @@ AXIS_RAD = math.radians(8.0)  # least turn whose axis says something
 FOCALS, FOCAL_FLOOR, FOCAL_COMMON = 200, 0.02, 0.01
 # As many pairs as the assumed deviation counts; least share of it, squared.
 ASSUMED, LEAST_BESIDE = 12, 0.25
-DOUBTED, DOUBT_SIGMAS = 6, 2.0  # pairs and deviations from which a focal length is in doubt
-WRONG, WRONG_SIGMAS = 0.04, 3.0  # a focal length farther off than these is wrong
+DOUBTED = 3  # pairs from which a focal length is in doubt
+WRONG, WRONG_SIGMAS = 0.04, 2.0  # a focal length farther off than these is wrong
 MOST_WRONG = 0.2  # and beyond this it is not believed
-KNOWN = 0.03  # largest deviation of a focal length that others are corrected by
+KNOWN = 0.035  # largest deviation of a focal length that others are corrected by
 FOLLOWS = 0.003  # least change of a correction
 WAITING = 24  # pairs that wait for turns about other axes, at most
 # Of the squared turns that must be about other axes than the main one: wheels on bumps pitch by 1.5
@@ -132,15 +132,20 @@ class FocalFilter:
         # Nothing is worked out before it can say something.
         self._waiting: collections.deque[_Waiting] = collections.deque(maxlen=WAITING)
 
-    def add(self, pair: ViewPair, views: Views, motion: np.ndarray, focal_px: float) -> None:
-        """Take one pair, with its views and motion as of `focal_change`, to be worked out later."""
+    @property
+    def uncertain(self) -> float:
+        """By which share a corrected focal length, and each 1/Z by it, is uncertain (1 sigma)."""
+        return self.sigma if self.factor != 1 else 0.0
+
+    def add(self, views: Views, motion: np.ndarray, turn_sigma_rad: float, focal_px: float) -> None:
+        """Take two views, as of `focal_change`, to be worked out later."""
         turn = cv2.Rodrigues(motion[:3, :3])[0].ravel()  # by odometry: of wheels about one axis
         way = cv2.Rodrigues(-0.5 * turn)[0] @ motion[:3, 3]  # halfway
         self._turns += np.outer(turn, turn)
         self._ways += np.outer(way, way)
         self._most = max(self._most, float(np.linalg.norm(turn)))
-        known, sigma_rad = math.log(self.factor), pair.turn_sigma_rad
-        self._waiting.append(_Waiting(known, views, motion, sigma_rad, focal_px))
+        known = math.log(self.factor)
+        self._waiting.append(_Waiting(known, views, motion, turn_sigma_rad, focal_px))
         self._axes = self._in_a_hand()
         if not self._axes:
             self.doubt = ''
@@ -204,7 +209,7 @@ class FocalFilter:
                 self.factor = self.estimate
             return
         beside = abs(middle - math.log(self.factor))
-        if beside > max(WRONG, DOUBT_SIGMAS * self.sigma):
+        if beside > max(WRONG, WRONG_SIGMAS * self.sigma):
             self.doubt = (
                 f'the pictures turn as with {self.estimate:.2f} +- {self.sigma:.2f} times the '
                 'calibrated focal length: calibrate the camera, or check the turns by odometry'

@@ -42,7 +42,8 @@ MIN_CORNERS = 16  # followed between two views
 PAIRS = 2  # earlier views that are compared with each picture
 STANDS_S, STANDS_M = 1.0, 0.01  # moved less than this in this time: the robot stands
 TURNS_RAD = math.radians(3.0)
-FOCAL_TURN_RAD = math.radians(1.0)  # least turn that says something of the focal length
+# Least turn and corners that say something of the focal length.
+FOCAL_TURN_RAD, FOCAL_CORNERS = math.radians(1.0), 40
 CARRIED_FOCAL = 0.01  # a change of the focal length that carried metres do not survive
 JUMP_M_S, JUMP_M = 45.0, 0.3  # a pose that moves faster, and farther, has jumped
 PAUSE_S = 3.0  # between pictures: no corner is followed over it
@@ -72,7 +73,7 @@ class _Pair(NamedTuple):
 
     common: np.ndarray
     views: Views
-    motion: np.ndarray
+    turn_rad: float
     corrected: ViewPair
 
 
@@ -117,6 +118,7 @@ class ParallaxScale:
         self._path: collections.deque[_View] = collections.deque()
         self._recent = RecentMotion()
         self._carried = CarriedScale()
+        self._focal_from: _View | None = None
 
     @property
     def heading(self) -> Heading | None:
@@ -262,6 +264,8 @@ class ParallaxScale:
         chosen = self._chosen(here)
         if standing or not chosen:
             return Refusal(standing or self._too_short(here))
+        if self._focal.learn():  # by earlier pictures: nothing of this one is by another
+            self._correct_focal()
         rays = self._rays.at(tracks.here)
         pairs = [self._pair(index, here, rays) for index in chosen]
         wrong = [self._contradiction(pair.corrected) for pair in pairs]
@@ -273,9 +277,7 @@ class ParallaxScale:
         if tracks.step_due:
             for pair in pairs:
                 self._heading.update(pair.corrected)
-                self._learn_focal(pair)
-        if self._focal.learn():
-            self._correct_focal()
+            self._learn_focal(here, rays)
         if self._focal.doubt:
             return Refusal(self._focal.doubt)
         way = float(np.linalg.norm(pairs[0].corrected.way))
@@ -289,7 +291,9 @@ class ParallaxScale:
         fit = self._fitted(inverse, sigma, d, way, slip, shape)
         if isinstance(fit, Refusal) and not isinstance(fit, Unsure):
             return fit
-        return self._carried.averaged(fit, d, here.pose, self._rays)
+        turns = math.hypot(TURN_SIGMA_SHARE, self._focal.uncertain) * pairs[0].turn_rad
+        lens = together * turns / pairs[0].corrected.turn_sigma_rad
+        return self._carried.averaged(fit, d, here.pose, self._rays, lens)
 
     def _standing(self, here: _View) -> str:
         """Why the robot cannot be said to drive, '' while it does."""
@@ -342,15 +346,13 @@ class ParallaxScale:
         seen, label = self._tracks.seen[index], self._tracks.labels[index]
         common = np.isfinite(seen[:, 0])
         views = self._rays.at(seen[common]), rays[common], self._tracks.certainty[common]
-        motion = _motion(label.pose, here.pose)
-        turn_sigma = math.hypot(
-            here.turn_sigma_rad, label.turn_sigma_rad, TURN_SIGMA_SHARE * _angle(motion)
-        )
+        motion, turn_sigma = _between(label, here)
+        turn_sigma = math.hypot(turn_sigma, self._focal.uncertain * _angle(motion))
         focal_px = self._rays.focal_px
         corrected = corrected_motion(
             *views, motion, turn_sigma, focal_px, self._direction_sigma_rad
         )
-        return _Pair(common, views, motion, corrected)
+        return _Pair(common, views, _angle(motion), corrected)
 
     def _contradiction(self, pair: ViewPair) -> str:
         """Why the pictures do not move as odometry says, '' if they do."""
@@ -382,10 +384,22 @@ class ParallaxScale:
             )
         return ''
 
-    def _learn_focal(self, pair: _Pair) -> None:
-        """Keep a pair that may tell the focal length: `learn` corrects a calibration by it."""
-        if _angle(pair.motion) >= FOCAL_TURN_RAD:
-            self._focal.add(pair.corrected, pair.views, pair.motion, self._rays.focal_px)
+    def _learn_focal(self, here: _View, rays: np.ndarray) -> None:
+        """Keep the step from which the turn is best known: `learn` corrects a calibration by it."""
+        tracks, best, most = self._tracks, None, 0.0
+        for seen, label in zip(tracks.seen, tracks.labels, strict=True):
+            if label is self._focal_from:
+                continue  # whose own error would come again
+            motion, sigma_rad = _between(label, here)
+            turned, common = _angle(motion), np.isfinite(seen[:, 0])
+            usable = turned >= FOCAL_TURN_RAD and np.count_nonzero(common) >= FOCAL_CORNERS
+            if usable and turned / sigma_rad > most:
+                best, most = (label, seen, common, motion, sigma_rad), turned / sigma_rad
+        if best is None:
+            return
+        self._focal_from, seen, common, motion, sigma_rad = best
+        views = self._rays.at(seen[common]), rays[common], tracks.certainty[common]
+        self._focal.add(views, motion, sigma_rad, self._rays.focal_px)
 
     def _correct_focal(self) -> None:
         self._rays.correct(self._focal.factor)
@@ -494,6 +508,13 @@ def _motion(there: np.ndarray, here: np.ndarray) -> np.ndarray:
     result[:3, :3] = here[:3, :3].T @ there[:3, :3]
     result[:3, 3] = here[:3, :3].T @ (there[:3, 3] - here[:3, 3])
     return result
+
+
+def _between(there: _View, here: _View) -> tuple[np.ndarray, float]:
+    """The motion (4, 4) from one view to another by odometry, and by how much its turn is off."""
+    motion = _motion(there.pose, here.pose)
+    share = TURN_SIGMA_SHARE * _angle(motion)
+    return motion, math.hypot(here.turn_sigma_rad, there.turn_sigma_rad, share)
 
 
 def _angle(motion: np.ndarray) -> float:

@@ -73,3 +73,16 @@ def test_fits_that_differ_by_more_than_they_claim_are_less_certain():
     assert isinstance(last, ScaleShift)
     assert isinstance(beside, ScaleShift)
     assert beside.covariance[0] > 1.5 * last.covariance[0]
+
+
+def test_what_all_frames_have_in_common_is_not_averaged_out():
+    """A wrong focal length is as wrong in the next picture."""
+    apart, alike = CarriedScale(), CarriedScale()
+    for number in range(30):
+        own = apart.averaged(fit(0.06), D, pose(STEP_M * number), CAMERA)
+        common = alike.averaged(fit(0.06), D, pose(STEP_M * number), CAMERA, together=0.1)
+    assert np.sqrt(own.covariance[0]) / own.scale < 0.06
+    assert np.sqrt(common.covariance[0]) / common.scale > 0.1
+    assert isinstance(
+        alike.averaged(fit(0.06), D, pose(STEP_M * 30), CAMERA, together=0.2), Refusal
+    )
