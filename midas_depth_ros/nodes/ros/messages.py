@@ -35,7 +35,8 @@ from midas_depth_ros.images.message_bytes import (
 )
 from midas_depth_ros.options.metric import DepthImageOptions
 
-ENCODINGS = {('float32', 2): '32FC1', ('uint8', 3): 'rgb8', ('uint8', 2): 'mono8'}
+UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
+ENCODINGS = {(FLOAT32, 2): '32FC1', (UINT8, 3): 'rgb8', (UINT8, 2): 'mono8'}
 
 
 def copied_header(header: Header, frame_id: str = '') -> Header:
@@ -68,7 +69,7 @@ def _image_fields(array: NDArray, header: Any, encoding: str) -> SerialisedImage
         header=header,
         height=array.shape[0],
         width=array.shape[1],
-        encoding=encoding or ENCODINGS[array.dtype.name, array.ndim],
+        encoding=encoding or ENCODINGS[array.dtype, array.ndim],
         is_bigendian=0,
         step=array.itemsize * math.prod(array.shape[1:]),  # the stride of one row may be any
         data=array.data,
