@@ -147,6 +147,7 @@ def soak(frames: int, model: str, as_json: bool) -> None:
 
 FULL_HD = (1920, 1080)
 RATE_HZ, MAX_RATE_HZ = 60.0, 5.0
+LOST_S = 1.0  # after which a picture of the warm-up is not waited for
 WARM_UP_FRAMES, SETTLE_S = 30, 0.02
 STARTED_S = 4.0  # for a node without heatmaps to subscribe
 MAIN = 'main: rclpy waits, takes messages, calls back'
@@ -218,7 +219,7 @@ def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
         child, _ = feeder.start(CAMERA, which, _command(which, str(steps)))
         for _ in range(WARM_UP_FRAMES):
             with contextlib.suppress(BenchError):  # lost among those sent until one was answered
-                feeder.latency_ms(CAMERA)
+                feeder.latency_ms(CAMERA, LOST_S)
         threads = spent_by(child.process.pid, lambda: frames_for(feeder, seconds))
     found: Times = json.loads(steps.read_text()) if steps.exists() else {}
     if found:

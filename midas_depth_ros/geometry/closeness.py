@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.geometry.fitting import (
+    PER_MEDIAN,
     Grid,
     NoFloor,
     checked,
+    median,
+    once_per_grid,
     quantiles_of,
     reduced,
     reduced_with_grid,
@@ -149,15 +152,22 @@ def _pixel_grid(height: int, width: int) -> Grid:
     return across, down
 
 
+@once_per_grid
+def _shown(grid: Grid) -> np.ndarray:
+    """Where the lens reaches, (h, w) bool."""
+    return np.isfinite(grid[0])
+
+
 def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
     """Reduce to work size and to cells, with d scaled to a spread of 0..1."""
     x, y = grid if grid is not None else _pixel_grid(*d.shape)
     middle = slice((d.shape[1] - 1) // 2, d.shape[1] // 2 + 1)
     foot = float(x[-1, middle].mean()), float(y[-1, middle].mean())
-    valid, shown = np.isfinite(d), np.isfinite(x)
-    valid &= shown
-    if valid.mean() < MIN_VALID:
-        raise NoFloor(f'only {valid.mean():.0%} of the picture has a value')
+    shown = _shown((x, y))
+    valid = np.isfinite(d) & shown
+    known_share = np.count_nonzero(valid) / valid.size
+    if known_share < MIN_VALID:
+        raise NoFloor(f'only {known_share:.0%} of the picture has a value')
     if d.size > 1.5 * WORK_PIXELS:
         shape = d.shape
         (d, x, y), valid = reduced((d, x, y), valid, WORK_PIXELS)
@@ -197,22 +207,25 @@ def _nearest_per_sector(
     picture: _Picture, floor: RelativeFloor, t: float, edge: float, least_seen: float
 ) -> tuple[float, float, float]:
     """Return the nearest obstacle larger than a speck, left, centre and right."""
-    ground = np.maximum(floor.at(picture.x, picture.y), np.float32(t))
-    d = picture.d
-    if not picture.valid.all():
-        ground = np.where(picture.valid, ground, np.float32(t))
-        d = np.where(picture.valid, d, ground)
+    ground = cv2.addWeighted(picture.x, floor.across, picture.y, floor.down, floor.offset)
+    np.maximum(ground, np.float32(t), out=ground)
+    d, valid = picture.d, picture.valid
+    if not (all_valid := bool(valid.all())):
+        ground = np.where(valid, ground, np.float32(t))
+        d = np.where(valid, d, ground)
     d = cv2.medianBlur(d, 3)
     above = d - ground
-    stands_out = max(OBSTACLE * (edge - t), NOISE_DEVIATIONS * _noise(above, ground > t))
-    obstacle = (above > stands_out) & picture.valid
+    obstacle = above > _stands_out(above, ground > t, OBSTACLE * (edge - t))
+    if not all_valid:
+        obstacle &= valid
     smallest = max(4, round(SPECK * obstacle.size))
     obstacle = without_specks(obstacle, smallest)
     width = d.shape[1]
     third = round(width / 3)
     values = [
         _sector(d[:, part], obstacle[:, part], smallest, t, edge)
-        if np.count_nonzero(picture.valid[:, part])
+        if all_valid
+        or np.count_nonzero(valid[:, part])
         >= max(1, least_seen * np.count_nonzero(picture.shown[:, part]))
         else math.nan
         for part in (slice(0, third), slice(third, width - third), slice(width - third, width))
@@ -220,18 +233,24 @@ def _nearest_per_sector(
     return values[0], values[1], values[2]
 
 
-def _noise(above: np.ndarray, below_horizon: np.ndarray) -> float:
-    """Deviation of the floor's pixels, judged by those behind it: obstacles are all before it."""
+def _stands_out(above: np.ndarray, below_horizon: np.ndarray, least: float) -> float:
+    """How far something must be above the floor to be an obstacle: by the deviation of the floor's
+    pixels, judged by those behind it, since obstacles are all before it; `least` or more.
+    """
     lower = slice(len(above) // 2, None)
-    behind = above[lower][(above[lower] < 0) & below_horizon[lower]]
-    return robust_deviation(-behind) if behind.size else 0.0
+    above, floor = above[lower], below_horizon[lower]
+    behind = np.count_nonzero((above < 0) & floor)
+    most = NOISE_DEVIATIONS * PER_MEDIAN
+    if 2 * np.count_nonzero((above < -least / most) & floor) < behind:
+        return least  # the median is less
+    return max(least, most * median(-above[(above < 0) & floor])) if behind else least
 
 
 def _sector(d: np.ndarray, obstacle: np.ndarray, rank: int, t: float, edge: float) -> float:
     """Closeness of the `rank`-th nearest obstacle pixel; 0 with fewer."""
-    nearest = d[obstacle]
-    if nearest.size < rank:
+    if np.count_nonzero(obstacle) < rank:
         return 0.0
+    nearest = d[obstacle]
     return (float(np.partition(nearest, -rank)[-rank]) - t) / (edge - t)
 
 

@@ -15,7 +15,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from midas_depth_ros.geometry.fitting import BIWEIGHT, NoFloor, deviation_within, tukey_votes
+from midas_depth_ros.geometry.fitting import (
+    BIWEIGHT,
+    NoFloor,
+    deviation_within,
+    solved,
+    tukey_votes,
+)
 
 # --- Whether a plane in the lower half of a picture is credible as the floor.
 #
@@ -104,7 +110,7 @@ TRIPLETS = 128  # hypotheses, and as many mirror images of them
 SCORED_ROWS = 4  # step between the rows of cells that score hypotheses
 TOLERANCE = 0.05  # of the picture's spread: what is farther off the plane is not floor,
 RISE_TOLERANCE = 0.07  # nor what is farther off than this share of the plane's own rise
-REFITS = 6
+REFITS, SETTLED = 6, 1e-4  # or until the plane changes by less, in units of the spread
 FINEST = 0.004  # of the spread: least deviation assumed
 MIN_VALID = 0.5  # of the lower half that must have a value
 MIN_VOTES = 0.05  # of the lower half: with fewer the refit ends
@@ -215,8 +221,7 @@ def _costs(planes: np.ndarray, lower: Cells) -> np.ndarray:
     points = np.stack([x, y, np.ones_like(x)]).astype(np.float32)
     scaled = (planes * (1 / TOLERANCE)).astype(np.float32)
     above = (d * (1 / TOLERANCE)).astype(np.float32) - scaled @ points
-    np.minimum(above, 1, out=above)
-    np.maximum(above, -2, out=above)
+    np.clip(above, -2, 1, out=above)
     return np.abs(above, out=above).sum(axis=1)
 
 
@@ -224,20 +229,22 @@ def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
     """The plane after iteratively reweighted least squares."""
     known = np.isfinite(lower.d)
     d = lower.d[known]
-    points = np.stack([lower.x[known], lower.y[known], np.ones_like(d)], axis=1)
+    points = np.stack([lower.x[known], lower.y[known], np.ones_like(d)])
     plane = start
-    off = d - points @ plane
+    off = d - plane @ points
     tolerance = _tolerance(plane, lower)
     deviation = tolerance / BIWEIGHT
     for _ in range(REFITS):
         vote = tukey_votes(off, BIWEIGHT * deviation)
         if vote.sum() < MIN_VOTES * d.size:
             break
-        weighted = points * vote[:, None]
-        plane = np.linalg.solve(weighted.T @ points, weighted.T @ d)
-        off = d - points @ plane
+        weighted = points * vote
+        before, plane = plane, solved(weighted @ points.T, weighted @ d)
+        off = d - plane @ points
         tolerance = _tolerance(plane, lower)
         deviation = deviation_within(np.abs(off), tolerance, FINEST, tolerance / BIWEIGHT)
+        if np.abs(plane - before).max() < SETTLED:
+            break
     off = np.abs(off)
     on_floor = off[off < tolerance]
     share, rise = on_floor.size / d.size, float(plane[1]) * lower.reach

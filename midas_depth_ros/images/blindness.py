@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
 
 import cv2
@@ -217,8 +218,8 @@ class _Scales:
 
     def third(self, index: int) -> _Scales:
         """The left, middle or right third of all of it."""
-        return _Scales(*(_third(getattr(self, each.name), index) for each in
-                         dataclasses.fields(self)))  # fmt: skip
+        all_of_it = self.half, self.eighth, self.finest, self.fine, self.rough
+        return _Scales(*(_third(each, index) for each in all_of_it))
 
 
 def _band(picture: NDArray[np.float32], half: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -281,9 +282,7 @@ def _bare_tiles(scales: _Scales) -> tuple[NDArray[np.float32], Tiles]:
     def spread(by_tile: NDArray[np.float32]) -> NDArray[np.float32]:
         return cv2.resize(by_tile, size, interpolation=cv2.INTER_NEAREST)
 
-    along = np.arange(side, dtype=np.float32) - np.float32(0.5 * (side - 1))
-    variance = np.mean(along**2)
-    x, y = np.tile(along, columns), np.tile(along, rows)[:, None]
+    x, y, variance = _in_tiles(columns, side), _in_tiles(rows, side)[:, None], (side**2 - 1) / 12
     half = scales.half[: size[1], : size[0]]
     means = _by_tile(half, side)
     strays = half - spread(means)
@@ -291,6 +290,13 @@ def _bare_tiles(scales: _Scales) -> tuple[NDArray[np.float32], Tiles]:
     strays -= spread(across) * x + spread(down) * y
     noise = _by_tile(scales.finest, TILE)
     return means, _by_tile(strays * strays, side) < BARE**2 + NOISE * noise
+
+
+@functools.lru_cache(maxsize=8)
+def _in_tiles(count: int, side: int) -> NDArray[np.float32]:
+    """Where each pixel of a row of tiles is in its own, from the middle of that."""
+    along = np.arange(side, dtype=np.float32) - np.float32(0.5 * (side - 1))
+    return np.tile(along, count)
 
 
 def _by_tile(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
@@ -320,7 +326,7 @@ def _pattern_fault(scales: _Scales, changes: Changes) -> str:
     if min(along, down) < ONE_WAY * max(along, down):
         return 'striped, changing in one direction only: shaken, a test pattern, or a broken line'
     rough, eighth = _by_tile(scales.rough, TILE // 8), float(scales.eighth.mean())
-    if math.sqrt(float(scales.fine.mean() + scales.rough.mean())) < MIN_LOCAL * eighth:
+    if math.sqrt(cv2.mean(scales.fine)[0] + cv2.mean(scales.rough)[0]) < MIN_LOCAL * eighth:
         return 'fogged: hardly any local contrast'
     few = np.argsort(fine, axis=None)[: round(LEAST_DETAILED * fine.size)]
     noise = 0.25 * _by_tile(scales.finest, TILE).ravel()[few].mean()
@@ -333,13 +339,12 @@ def _pattern_fault(scales: _Scales, changes: Changes) -> str:
 def _tint_fault(rgb: NDArray[np.uint8]) -> str:
     """Decoders turn missing chroma into green or magenta all over."""
     step = max(1, min(rgb.shape[:2]) // 60)
-    red, green, blue = (each.astype(np.int16) for each in np.moveaxis(rgb[::step, ::step], -1, 0))
-    brightest = np.maximum(np.maximum(red, green), blue) + np.int16(BLACK)
-    for name, excess in (
-        ('green', green - np.maximum(red, blue)),
-        ('magenta', np.minimum(red, blue) - green),
-    ):
-        if np.median(excess / brightest) > TINTED:
+    some = np.ascontiguousarray(rgb[::step, ::step]).reshape(-1, 3).astype(np.float32)
+    red, green, blue = some.T
+    most, least = np.maximum(red, blue), np.minimum(red, blue)
+    strong = TINTED * (np.maximum(most, green) + BLACK)
+    for name, excess in (('green', green - most), ('magenta', least - green)):
+        if 2 * np.count_nonzero(excess > strong) > strong.size:
             return f'{name} all over: wrongly decoded, or seen through something coloured'
     return ''
 

@@ -23,8 +23,10 @@ from midas_depth_ros.geometry import (
     floor_in_metres,
 )
 from midas_depth_ros.geometry import ground_plane as of_the_floor
+from midas_depth_ros.geometry.fitting import robust_deviation
 from midas_depth_ros.options.metric import MetricOptions
 
+of_relative_floor = importlib.import_module('midas_depth_ros.geometry.relative_floor')
 of_closeness = importlib.import_module('midas_depth_ros.geometry.closeness')
 MOUNT = CameraMount(0.5, 0.1)
 LEAST_FLOORS = 4  # of the pictures, or a test compares hardly anything
@@ -93,6 +95,36 @@ def test_quantiles_by_one_partition_move_no_fit(pictures, monkeypatch):
             assert fit.shift == pytest.approx(other.shift, rel=1e-4, abs=1e-5)
         sides = [(each.left, each.centre, each.right) for each in (near, as_near)]
         np.testing.assert_allclose(*sides, rtol=1e-5)
+
+
+def test_a_fit_that_ends_when_it_has_settled_moves_no_closeness(pictures, monkeypatch):
+    found = [closeness(d, grid=grid) for d, grid in pictures]
+    monkeypatch.setattr(of_relative_floor, 'SETTLED', 0.0)
+    known = 0
+    for (d, grid), near in zip(pictures, found, strict=True):
+        other = closeness(d, grid=grid)
+        assert other.reason == near.reason
+        sides = [(each.left, each.centre, each.right) for each in (near, other)]
+        np.testing.assert_allclose(*sides, atol=1e-3)
+        known += near.known
+    assert known >= LEAST_FLOORS
+
+
+def test_what_stands_out_is_counted_as_by_the_median(pictures):
+    rng = np.random.default_rng(4)
+    told = []
+    for d, _ in pictures:
+        above = (d - np.nanmedian(d)).astype(np.float32)
+        floor = rng.random(d.shape) < 0.7
+        lower = slice(len(d) // 2, None)
+        behind = -above[lower][(above[lower] < 0) & floor[lower]]
+        by_noise = of_closeness.NOISE_DEVIATIONS * robust_deviation(behind)
+        for least in (0.2 * by_noise, 0.99 * by_noise, 1.01 * by_noise, 3 * by_noise):
+            found = of_closeness._stands_out(above, floor, least)
+            assert found == pytest.approx(max(least, by_noise), rel=1e-6)
+            told.append(found > least)
+    assert any(told)
+    assert not all(told)
 
 
 def test_heights_by_the_frames_own_fit_are_those_of_a_second_one(pictures):

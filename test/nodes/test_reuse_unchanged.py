@@ -118,10 +118,11 @@ def test_a_parked_robot_has_every_output_with_new_stamps_and_asks_once_a_second(
     for _ in range(LEARNING):
         shown.show(camera.shot(LIGHT))
     shown.asked.clear()
-    began_s = shown.now_s
+    began_s, clock_s = shown.now_s, time.monotonic()
     for _ in range(40):
         shown.show(camera.shot(LIGHT))
-    assert 3 <= len(shown.asked) <= 8
+    # A busy computer is slower than the stamps, and an answer is as old as either says.
+    assert 3 <= len(shown.asked) <= 2 * (time.monotonic() - clock_s) / LONGEST_S
     for before, after in zip(shown.asked, shown.asked[1:], strict=False):
         assert after - before <= LONGEST_S + STEP_S + 1e-6, 'the upper limit'
     wanted = {round(began_s + STEP_S * (number + 1), 3) for number in range(40)}

@@ -23,6 +23,7 @@ if os.environ.get('ROS_DISTRO') == 'humble':
 import pytest
 import rclpy
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -201,7 +202,8 @@ class Ros:
         # Not executor.spin(): shutting that down from outside destroys what it is waiting on.
         try:
             while not self._stopping and self.context.ok():
-                self.executor.spin_once(timeout_sec=0.1)
+                with contextlib.suppress(InvalidHandle):  # destroyed by a test while it was listed
+                    self.executor.spin_once(timeout_sec=0.1)
         except ExternalShutdownException:
             pass
         except BaseException as error:  # noqa: BLE001 - raised in the thread of the test
