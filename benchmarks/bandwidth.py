@@ -60,7 +60,7 @@ HEADER = Header(frame_id='camera_optical_frame')
 
 def depth_image(encoding: str) -> Make:
     """Return how a raw depth image is made."""
-    return lambda frame: messages.depth_message(frame.depth_z, HEADER, encoding)
+    return lambda frame: messages.serialised_depth(frame.depth_z, HEADER, encoding)
 
 
 def packed_depth(**options: object) -> Make:
@@ -84,7 +84,7 @@ def rows() -> dict[str, Make]:
     for name in ('png', 'rvl'):
         found[f'{PACKED} 16UC1 {name}'] = packed_depth(encoding='16UC1', compressed_format=name)
     quality = DepthNodeSettings().jpeg_quality
-    found['`heatmap/image`'] = lambda frame: messages.bgr_message(frame.heatmap, HEADER)
+    found['`heatmap/image`'] = lambda frame: messages.serialised_bgr(frame.heatmap, HEADER)
     found['`heatmap/image/compressed`'] = lambda frame: messages.jpeg_message(
         frame.heatmap, HEADER, quality
     )
@@ -128,7 +128,9 @@ def main(model: str, page: Path | None) -> None:
     cpu_ms: dict[str, list[float]] = {name: [] for name in made}
     for frame in frames(model):
         for name, make in made.items():
-            sizes[name].append(len(serialize_message(make(frame))))
+            message = make(frame)
+            serialised = message if isinstance(message, bytes) else serialize_message(message)
+            sizes[name].append(len(serialised))
         calls = {name: (lambda make=make, frame=frame: make(frame)) for name, make in made.items()}
         for name, times in timed_in_turn(calls, SECONDS).items():
             cpu_ms[name].append(times.cpu_ms)

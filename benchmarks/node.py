@@ -334,8 +334,8 @@ HEADS = (
 MOUNT = {'camera_height': 0.3, 'camera_pitch': 0.105, 'horizontal_fov': 1.152}
 WHOLE, NETWORK = 'everything between', 'the network'
 MESSAGES = (
-    'image_message', 'bgr_message', 'vector_message', 'depth_message', 'camera_info_message',
-    'scan_message', 'range_message', 'point_message', 'copied_header',
+    'serialised_image', 'serialised_bgr', 'serialised_depth', 'vector_message',
+    'camera_info_message', 'scan_message', 'range_message', 'point_message', 'copied_header',
 )  # fmt: skip
 # (owner, attribute, step) of all that the inference thread does with a frame. What a step calls
 # that is a step itself does not count for it.

@@ -197,14 +197,14 @@ class Outputs:
         """Make the outputs of one frame."""
         from std_msgs.msg import Header  # the other steps need no ROS
 
-        from midas_depth_ros.nodes.ros.messages import bgr_message, image_message
+        from midas_depth_ros.nodes.ros.messages import serialised_bgr, serialised_image
 
         self._stamp_s += 0.1
         closeness(small)
         shape = (SIZE[1], SIZE[0])
-        image_message(enlarged(small, shape), Header())
+        serialised_image(enlarged(small, shape), Header())
         rgb = self._heatmap.render(small, None, self._stamp_s, self._options, shape)
-        bgr_message(rgb, Header())
+        serialised_bgr(rgb, Header())
 
 
 def in_turn(one: Candidate, outputs: Outputs) -> None:

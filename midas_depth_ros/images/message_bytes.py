@@ -2,7 +2,8 @@
 
 A serialised sensor_msgs/Image or CompressedImage (plain CDR, OMG DDSI-RTPS 10.2, either byte order)
 goes in; an object with the message's fields comes out, whose `data` is a view. A frame that is
-dropped is never copied. A tf2_msgs/TFMessage can be read where its Python type is not installed.
+dropped is never copied. An Image is also written, with one copy of its pixels. A
+tf2_msgs/TFMessage can be read where its Python type is not installed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from midas_depth_ros.options.text import shown
 
 # The representation identifiers of plain CDR, and struct's sign for their byte order.
 BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
+LITTLE_ENDIAN = b'\x00\x01\x00\x00'  # the encapsulation header that is written, without options
 LONGEST_TEXT = 4096  # of a frame_id or encoding; a dozen outputs repeat the frame_id
 NANOSECONDS = 1_000_000_000  # in a second
 ENCAPSULATION_BYTES = 4  # identifier and options; alignment counts from behind them
@@ -42,7 +44,7 @@ class SerialisedHeader(NamedTuple):
 
 
 class SerialisedImage(NamedTuple):
-    """As sensor_msgs/Image; `data` is a view of the serialised bytes."""
+    """As sensor_msgs/Image; `data` is a view of the serialised bytes, or of what becomes them."""
 
     header: SerialisedHeader
     height: int
@@ -83,6 +85,31 @@ def read_image(serialised: bytes) -> SerialisedImage:
         step=reader.number('step'),
         data=reader.data(),
     )
+
+
+def write_image(image: Any) -> bytes:
+    """Serialise an object with the fields of sensor_msgs/Image: what `read_image` reads.
+
+    `data` is anything contiguous in memory, of any shape and type.
+    """
+    stamp, data = image.header.stamp, memoryview(image.data)
+    frame_id, encoding = (text.encode() + b'\0' for text in (image.header.frame_id, image.encoding))
+    return b''.join(
+        (
+            LITTLE_ENDIAN,
+            struct.pack('<iII', stamp.sec, stamp.nanosec, len(frame_id)),
+            _aligned(frame_id),
+            struct.pack('<III', image.height, image.width, len(encoding)),
+            _aligned(encoding + bytes([image.is_bigendian])),
+            struct.pack('<II', image.step, data.nbytes),
+            data,
+        )
+    )
+
+
+def _aligned(field: bytes) -> bytes:
+    """With zeros up to where a number may follow."""
+    return field + bytes(-len(field) % 4)
 
 
 def read_compressed(serialised: bytes) -> SerialisedCompressedImage:

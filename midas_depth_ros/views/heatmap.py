@@ -107,7 +107,8 @@ def frame_range(
 ) -> ValueRange | None:
     """Return percentiles of the valid pixels of one (h, w) frame; None if no pixel is valid."""
     step = max(1, math.ceil(math.sqrt(values.size / _MAX_SAMPLES)))
-    samples = values[::step, ::step][valid[::step, ::step]]
+    samples, known = values[::step, ::step], valid[::step, ::step]
+    samples = samples.ravel() if known.all() else samples[known]
     if samples.size == 0:
         samples = values[valid]
     if samples.size == 0:
@@ -306,7 +307,7 @@ def _row(metres: float, options: HeatmapOptions, top: int, bottom: int) -> int:
 
 # --- The heatmap.
 
-INVALID_COLOUR: Final = (128, 128, 128)  # in no colormap, so it cannot be taken for a distance
+INVALID_GREY: Final = 128  # in no colormap, so it cannot be taken for a distance
 _LARGEST_VALID: Final = 1e30  # larger magnitudes are not plausible and overflow float32 arithmetic
 
 
@@ -364,7 +365,7 @@ class Heatmap:
         frame = frame_range(values, valid, options.percentile_low, options.percentile_high)
         value_range = self._range.update(frame, stamp_s, options.range_time_constant)
         if value_range is None:
-            heatmap = np.full((*size, 3), INVALID_COLOUR, np.uint8)
+            heatmap = np.full((*size, 3), INVALID_GREY, np.uint8)
         else:
             heatmap = paint(values, valid, value_range, options, size, picture=picture)
         return overlay(heatmap, picture, options.overlay_alpha)
@@ -405,7 +406,9 @@ def paint(
         index = enhance_contrast(index, options.clahe_clip)
     heatmap = colourise(index, options.colormap)
     if not all_valid:
-        heatmap[enlarge_bilinearly(valid.astype(np.float32), size) < 0.5] = INVALID_COLOUR
+        unknown = enlarge_bilinearly(valid.astype(np.float32), size) < 0.5
+        # A fifth of the time of an assignment by mask.
+        heatmap = cv2.copyTo(np.full_like(heatmap, INVALID_GREY), unknown.view(np.uint8), heatmap)
     return heatmap
 
 
@@ -426,7 +429,7 @@ def metric_heatmap(
     given = np.zeros((1, 1), np.float32) if inverse_depth_m is None else inverse_depth_m
     values, picture, size = _checked(given, rgb, options, size)
     if inverse_depth_m is None:
-        heatmap = np.full((*size, 3), INVALID_COLOUR, np.uint8)
+        heatmap = np.full((*size, 3), INVALID_GREY, np.uint8)
         return with_notice(overlay(heatmap, picture, options.overlay_alpha), 'no metric scale')
     value_range = ValueRange(1 / options.metric_far, 1 / options.metric_near)
     valid = np.abs(values) < _LARGEST_VALID

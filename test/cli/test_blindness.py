@@ -24,7 +24,7 @@ from midas_depth_ros.depth import load_estimator
 from midas_depth_ros.geometry import CameraMount, Refusal, closeness
 from midas_depth_ros.images import judge_picture
 from midas_depth_ros.views import Heatmap, HeatmapOptions
-from midas_depth_ros.views.heatmap import INVALID_COLOUR
+from midas_depth_ros.views.heatmap import INVALID_GREY
 
 from .test_image_command import ALL, MODEL, OUT, ply
 from .test_video_command import read_video, write_video
@@ -35,7 +35,7 @@ if find_spec('rclpy'):
 SAMPLES = sorted((Path(midas_depth_ros.__file__).parent / 'assets' / 'samples').glob('*.jpg'))
 SIZE = 320, 240
 METRES = ('--camera-height', '0.3', '--camera-pitch', '0.2', '--horizontal-fov', '1.4')
-GREY = np.array(INVALID_COLOUR)
+GREY = INVALID_GREY
 WITH_ROS = pytest.mark.skipif(not find_spec('rclpy'), reason='a bag is processed by the node')
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from midas_depth_ros.images import ImageError, decode_image, read_compressed, read_image
 from midas_depth_ros.images.errors import InvalidField, MalformedMessage
-from midas_depth_ros.images.message_bytes import is_plain_cdr
+from midas_depth_ros.images.message_bytes import is_plain_cdr, write_image
 
 PIXELS = bytes(range(24))
 FIELDS = {
@@ -123,6 +123,7 @@ def test_what_was_written_is_read(order, frame_id, encoding, numbers, sec, data)
         'data': data,
     }
     assert fields_of(read_image(written(fields, order))) == fields
+    assert write_image(read_image(written(fields, order))) == written(fields)
 
 
 def test_pixels_are_a_view_of_the_message():

@@ -6,7 +6,7 @@ import pytest
 
 from midas_depth_ros.views import Heatmap, HeatmapOptions, enlarge_along_edges, metric_heatmap
 from midas_depth_ros.views import guided as guided_module
-from midas_depth_ros.views.heatmap import INVALID_COLOUR
+from midas_depth_ros.views.heatmap import INVALID_GREY
 
 SIZE = (480, 640)
 
@@ -112,7 +112,7 @@ def test_the_heatmap_has_the_sharper_rim_and_the_grey_of_the_unknown(mode):
         np.abs(picture_[270, rim].astype(int) - wanted).mean() for picture_ in (plain, sharp)
     )
     assert clear < 0.6 * blurred
-    grey = (sharp == INVALID_COLOUR).all(axis=2)
+    grey = (sharp == INVALID_GREY).all(axis=2)
     assert grey[:98, :148].all()
     assert not grey[110:].any()
-    assert (plain == INVALID_COLOUR).all(axis=2)[grey].mean() > 0.9
+    assert (plain == INVALID_GREY).all(axis=2)[grey].mean() > 0.9

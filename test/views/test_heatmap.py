@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.views.drawing import PictureError, ValuesError, ViewError
-from midas_depth_ros.views.heatmap import COLORMAPS, INVALID_COLOUR, Heatmap, colour_table
+from midas_depth_ros.views.heatmap import COLORMAPS, INVALID_GREY, Heatmap, colour_table
 
 FULL_RANGE = {'percentile_low': 0.0, 'percentile_high': 100.0}
 
@@ -186,10 +186,10 @@ class TestInvalid:
         values = ramp(48, 64)
         values[10:14, 20:30] = bad
         heatmap = draw(values, **options)
-        assert (heatmap[10:14, 20:30] == INVALID_COLOUR).all()
+        assert (heatmap[10:14, 20:30] == INVALID_GREY).all()
         if not options:
             clean = draw(ramp(48, 64))
-            clean[10:14, 20:30] = INVALID_COLOUR
+            clean[10:14, 20:30] = INVALID_GREY
             difference = np.abs(heatmap.astype(int) - clean)
             assert difference.max() <= 16  # a hundred pixels less in the percentiles
 
@@ -200,7 +200,7 @@ class TestInvalid:
         heatmap = draw(values, size=(200, 200), **FULL_RANGE)
         around = heatmap[60:140, 60:140].reshape(-1, 3)
         colours = {tuple(colour) for colour in around.tolist()}
-        assert colours == {INVALID_COLOUR, tuple(colour_table('inferno')[255].tolist())}
+        assert colours == {(INVALID_GREY,) * 3, tuple(colour_table('inferno')[255].tolist())}
 
     def test_smoothing_takes_nothing_from_invalid_pixels(self):
         values = np.full((32, 32), 0.04, np.float32)
@@ -212,10 +212,10 @@ class TestInvalid:
     def test_a_wholly_invalid_frame_is_grey_and_leaves_the_range_alone(self):
         heatmap, options = Heatmap(), HeatmapOptions(range_time_constant=5.0)
         blank = np.full((48, 256), np.nan, np.float32)
-        assert (heatmap.render(blank, None, 0.0, options) == INVALID_COLOUR).all()
+        assert (heatmap.render(blank, None, 0.0, options) == INVALID_GREY).all()
         assert heatmap.value_range is None
         before = heatmap.render(ramp(), None, 0.1, options)
-        assert (heatmap.render(blank, None, 0.2, options) == INVALID_COLOUR).all()
+        assert (heatmap.render(blank, None, 0.2, options) == INVALID_GREY).all()
         np.testing.assert_array_equal(heatmap.render(ramp(), None, 0.3, options), before)
 
     @settings(max_examples=150, deadline=None)
@@ -237,7 +237,7 @@ class TestInvalid:
     )
     def test_whatever_the_values_every_pixel_has_a_colour(self, values, options):
         heatmap = draw(values, size=(12, 10), **vars(options))
-        allowed = {tuple(c) for c in [*colour_table('inferno').tolist(), INVALID_COLOUR]}
+        allowed = {tuple(c) for c in [*colour_table('inferno').tolist(), [INVALID_GREY] * 3]}
         assert {tuple(colour) for colour in heatmap.reshape(-1, 3).tolist()} <= allowed
 
 

@@ -10,7 +10,7 @@ from midas_depth_ros.views import (
     metric_heatmap,
     side_by_side,
 )
-from midas_depth_ros.views.heatmap import INVALID_COLOUR
+from midas_depth_ros.views.heatmap import INVALID_GREY
 
 METRIC = HeatmapOptions(mode='metric', metric_near=0.5, metric_far=5.0, legend=False)
 
@@ -32,7 +32,7 @@ def test_a_distance_has_its_colour_whatever_else_is_in_view(metres, index):
 
 def test_without_a_scale_all_is_grey_and_says_so():
     picture = metric_heatmap(None, np.zeros((120, 160, 3), np.uint8), METRIC)
-    grey = (picture == INVALID_COLOUR).all(axis=2)
+    grey = (picture == INVALID_GREY).all(axis=2)
     assert 0.9 < grey.mean() < 1
     assert grey[:30].all()
 
@@ -41,8 +41,8 @@ def test_unknown_pixels_are_grey():
     values = plane(1.0)
     values[:60] = np.nan
     picture = metric_heatmap(values, None, METRIC)
-    assert (picture[:50] == INVALID_COLOUR).all()
-    assert not (picture[70:] == INVALID_COLOUR).all(axis=2).any()
+    assert (picture[:50] == INVALID_GREY).all()
+    assert not (picture[70:] == INVALID_GREY).all(axis=2).any()
 
 
 @pytest.mark.parametrize('colormap', ['inferno', 'turbo'])

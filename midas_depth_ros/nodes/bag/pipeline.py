@@ -68,7 +68,9 @@ class OfflinePublisher:
         return int(self.wanted)
 
     def publish(self, message: Any) -> None:
-        """Hand a message over."""
+        """Hand over a message, also one that is given serialised."""
+        if isinstance(message, bytes):
+            message = deserialize_message(message, self.kind)
         self.publish_to(self.topic_name, message)
 
 

@@ -203,7 +203,7 @@ class RelativeOutput(qos.PublisherTable):
             self.send('closeness', message)
         if self.wanted('relative_inverse_depth/image'):
             depth = view.as_sent(view.enlarged(self._estimator, view.answer))
-            self.send('relative_inverse_depth/image', messages.image_message(depth, view.header))
+            self.send('relative_inverse_depth/image', messages.serialised_image(depth, view.header))
         if self.heatmap_wanted:
             self._publish_heatmap(view, metric)
 
@@ -229,7 +229,7 @@ class RelativeOutput(qos.PublisherTable):
             scale,
         )
         if self.wanted('heatmap/image'):
-            self.send('heatmap/image', messages.bgr_message(picture, view.upright_header))
+            self.send('heatmap/image', messages.serialised_bgr(picture, view.upright_header))
         if self.wanted('heatmap/image/compressed'):
             message = messages.jpeg_message(
                 picture, view.upright_header, view.settings.jpeg_quality
@@ -376,14 +376,14 @@ class MetricOutput(qos.PublisherTable):
             sent = view.as_sent(depth_z)
             if self.wanted('depth/image'):
                 self.send(
-                    'depth/image', messages.depth_message(sent, view.header, options.encoding)
+                    'depth/image', messages.serialised_depth(sent, view.header, options.encoding)
                 )
             if self.wanted('depth/image/compressedDepth'):
                 packed = messages.compressed_depth_message(sent, view.header, options)
                 self.send('depth/image/compressedDepth', packed)
             if self.wanted('depth/sigma'):
                 sigma = depth_sigma(depth_z, enlarged_sigma(metric.inverse_sigma, view.size))
-                message = messages.image_message(view.as_sent(sigma), view.header)
+                message = messages.serialised_image(view.as_sent(sigma), view.header)
                 self.send('depth/sigma', message)
         if view.camera is not None and self.wanted('depth/camera_info'):
             camera = view.camera.scaled(view.size[1], view.size[0]).turned(-view.rotate % 360)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -25,10 +26,17 @@ from std_msgs.msg import Header
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.images import NANOSECONDS, encode_jpeg, message_data
 from midas_depth_ros.images.compressed_depth import compressed_depth
-from midas_depth_ros.images.message_bytes import bgr_of, millimetres_of, packed_points
+from midas_depth_ros.images.message_bytes import (
+    SerialisedImage,
+    bgr_of,
+    millimetres_of,
+    packed_points,
+    write_image,
+)
 from midas_depth_ros.options.metric import DepthImageOptions
 
-ENCODINGS = {('float32', 2): '32FC1', ('uint8', 3): 'rgb8', ('uint8', 2): 'mono8'}
+UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
+ENCODINGS = {(FLOAT32, 2): '32FC1', (UINT8, 3): 'rgb8', (UINT8, 2): 'mono8'}
 
 
 def copied_header(header: Header, frame_id: str = '') -> Header:
@@ -40,19 +48,37 @@ def copied_header(header: Header, frame_id: str = '') -> Header:
 
 def image_message(array: NDArray, header: Header, encoding: str = '') -> Image:
     """An Image from (H, W) float32, (H, W) uint8 or (H, W, 3) uint8; rgb8 unless named."""
-    array = np.ascontiguousarray(array)
-    message = Image(header=copied_header(header))
-    message.height, message.width = array.shape[:2]
-    message.encoding = encoding or ENCODINGS[array.dtype.name, array.ndim]
-    message.is_bigendian = 0
-    message.step = array.strides[0]
+    fields = _image_fields(array, header, encoding)
+    message = Image(header=copied_header(header), height=fields.height, width=fields.width)
+    message.encoding, message.step = fields.encoding, fields.step
     message.data = message_data(array)
     return message
 
 
-def bgr_message(rgb: NDArray[np.uint8], header: Header) -> Image:
-    """A bgr8 Image from (H, W, 3) uint8 RGB."""
-    return image_message(bgr_of(rgb), header, 'bgr8')
+def serialised_image(array: NDArray, header: Header, encoding: str = '') -> bytes:
+    """The Image of `image_message`, serialised, for an rclpy publisher.
+
+    rclpy publishes it as it is, which spares it to convert the pixels and to serialise them.
+    """
+    return write_image(_image_fields(array, header, encoding))
+
+
+def _image_fields(array: NDArray, header: Any, encoding: str) -> SerialisedImage:
+    array = np.ascontiguousarray(array)
+    return SerialisedImage(
+        header=header,
+        height=array.shape[0],
+        width=array.shape[1],
+        encoding=encoding or ENCODINGS[array.dtype, array.ndim],
+        is_bigendian=0,
+        step=array.itemsize * math.prod(array.shape[1:]),  # the stride of one row may be any
+        data=array.data,
+    )
+
+
+def serialised_bgr(rgb: NDArray[np.uint8], header: Header) -> bytes:
+    """A bgr8 Image from (H, W, 3) uint8 RGB, serialised."""
+    return serialised_image(bgr_of(rgb), header, 'bgr8')
 
 
 def jpeg_message(
@@ -95,11 +121,13 @@ POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'sigma', 'height')
 FLOAT32_BYTES = 4
 
 
-def depth_message(depth_z: NDArray[np.float32], header: Header, encoding: str) -> Image:
-    """(H, W) float32 metres, NaN invalid, as 32FC1, or as 16UC1 millimetres with 0 invalid."""
+def serialised_depth(depth_z: NDArray[np.float32], header: Header, encoding: str) -> bytes:
+    """(H, W) float32 metres, NaN invalid, as an Image of 32FC1, or of 16UC1 millimetres with 0
+    invalid, serialised.
+    """
     if encoding == '32FC1':
-        return image_message(depth_z, header)
-    return image_message(millimetres_of(depth_z), header, '16UC1')
+        return serialised_image(depth_z, header)
+    return serialised_image(millimetres_of(depth_z), header, '16UC1')
 
 
 def compressed_depth_message(

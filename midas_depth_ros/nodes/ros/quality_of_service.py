@@ -118,7 +118,7 @@ class PublisherTable:
         return any(publisher.get_subscription_count() for publisher in publishers)
 
     def send(self, name: str, message: object) -> None:
-        """Publish a message of one output."""
+        """Publish a message of one output, or the bytes of a serialised one."""
         self._publishers[name].publish(message)
 
 

@@ -19,15 +19,16 @@ from std_msgs.msg import Header
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.geometry.camera_model import COEFFICIENT_COUNTS
 from midas_depth_ros.images import message_data
+from midas_depth_ros.images.message_bytes import SerialisedImage, write_image
 from midas_depth_ros.images.sources import Frame, expanded_path
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import (
     IDENTITY,
     camera_info_message,
     copied_header,
-    image_message,
     jpeg_message,
     projection_of,
+    serialised_image,
 )
 from midas_depth_ros.options.files import UnreadableFile, parse_yaml, read_text
 from midas_depth_ros.options.text import PrintableError, shown
@@ -259,18 +260,13 @@ class CameraTopics(qos.PublisherTable):
                 publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
 
 
-def raw_message(frame: Frame, header: Header) -> Image:
-    """The Image of a frame: as recorded, or rgb8."""
+def raw_message(frame: Frame, header: Header) -> bytes:
+    """The Image of a frame, serialised: as recorded, or rgb8."""
     if not frame.is_raw_message:
-        return image_message(frame.rgb(), header)
+        return serialised_image(frame.rgb(), header)
     recorded: Any = frame.message
-    message = Image(header=copied_header(header))
-    message.height, message.width = int(recorded.height), int(recorded.width)
-    message.encoding = str(recorded.encoding)
-    message.is_bigendian = int(recorded.is_bigendian)
-    message.step = int(recorded.step)
-    message.data = message_data(recorded.data)
-    return message
+    fields = {name: getattr(recorded, name) for name in SerialisedImage._fields}
+    return write_image(SerialisedImage(**fields | {'header': header}))
 
 
 def compressed_message(frame: Frame, header: Header, jpeg_quality: int) -> CompressedImage:

@@ -32,7 +32,7 @@ from midas_depth_ros.images.sources import Frame
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import (
     camera_info_message,
-    image_message,
+    serialised_image,
     status_message,
     time_message,
 )
@@ -115,7 +115,7 @@ class RobotView:
         packs = settings.robot.pictures == 'packed_depth'
         if packs or self._depth.get_subscription_count():
             relative = self._disturbance.relative_inverse_depth(rendering.depth_z)
-            self._depth.publish(image_message(relative, header))
+            self._depth.publish(serialised_image(relative, header))
             if packs:
                 return packed(relative)
         return noisy(rendering.rgb, settings.robot.picture_noise, self._noise)
