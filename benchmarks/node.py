@@ -9,7 +9,6 @@ Run it on an idle machine. `profile` prints the tables of docs/performance.md.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import json
@@ -54,7 +53,6 @@ from midas_depth_ros.lab.speed.nodes import (
     DEPTH,
     HEATMAP,
     SAME_PICTURE,
-    BenchError,
     Feeder,
     feeding,
     node_parameters,
@@ -217,9 +215,7 @@ def per_frame(which: str, folder: Path, seconds: float) -> tuple[Times, Times]:
     with feeding(folder, SIZE) as feeder:
         feeder.watch(CAMERA, OUTPUTS[which])
         child, _ = feeder.start(CAMERA, which, _command(which, str(steps)))
-        for _ in range(WARM_UP_FRAMES):
-            with contextlib.suppress(BenchError):  # lost among those sent until one was answered
-                feeder.latency_ms(CAMERA, LOST_S)
+        feeder.warm_up(CAMERA, WARM_UP_FRAMES, LOST_S)
         threads = spent_by(child.process.pid, lambda: frames_for(feeder, seconds))
     found: Times = json.loads(steps.read_text()) if steps.exists() else {}
     if found:
@@ -252,8 +248,7 @@ def memory(model: Path, precision: str, folder: Path) -> Times:
         parameters = node_parameters(model, 0, ('openvino', precision))
         command = node_command('nodes.depth.node', {**parameters, 'cameras': [CAMERA]})
         child: Child = feeder.start(CAMERA, 'node', command)[0]
-        for _ in range(WARM_UP_FRAMES):
-            feeder.latency_ms(CAMERA)
+        feeder.warm_up(CAMERA, WARM_UP_FRAMES, LOST_S)
         return resident_mb(child.process.pid)
 
 

@@ -344,7 +344,7 @@ def _tint_fault(rgb: NDArray[np.uint8]) -> str:
     most, least = np.maximum(red, blue), np.minimum(red, blue)
     strong = TINTED * (np.maximum(most, green) + BLACK)
     for name, excess in (('green', green - most), ('magenta', least - green)):
-        if 2 * np.count_nonzero(excess > strong) > strong.size:
+        if 2 * np.count_nonzero(excess > strong) >= strong.size:
             return f'{name} all over: wrongly decoded, or seen through something coloured'
     return ''
 

@@ -353,6 +353,18 @@ def without_colours(rgb, value):
     return cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB)
 
 
+@pytest.mark.parametrize(('kept', 'colour'), [([1], 'green'), ([0, 2], 'magenta')])
+def test_half_of_a_picture_in_one_colour_is_enough(real, kept, colour):
+    rgb = sized(next(iter(real.values())))
+    grey = np.maximum(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), 40)
+    for columns, tinted in ((rgb.shape[1] // 2, True), (rgb.shape[1] // 2 - 16, False)):
+        picture = np.repeat(grey[..., None], 3, axis=2)
+        spoilt = np.zeros((len(rgb), columns, 3), np.uint8)
+        spoilt[..., kept] = picture[:, :columns, kept]
+        picture[:, :columns] = spoilt
+        assert (f'{colour} all over' in judge_picture(picture).reason) == tinted
+
+
 def cut(rgb, fill, quality=0):
     """The lower half has not come: the last row, or the last rows, again and again."""
     half = rgb.shape[0] // 2
