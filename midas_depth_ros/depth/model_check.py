@@ -190,9 +190,10 @@ def check_model(
             if worst > TOLERANCE[precision]:
                 raise WeightsMismatch(
                     f'{name} has the weights of {known.title} but gives another depth '
-                    f'({worst:.0%} off, in {precision}): the converted model is damaged. Remove '
-                    'the file, or the folder named by MIDAS_DEPTH_CACHE_DIR (else '
-                    '~/.cache/midas_depth_ros/converted), and start again'
+                    f'({worst:.0%} off, in {precision}): the converted model is damaged, or the '
+                    'backend computes wrongly on this processor. Remove the file, or the folder '
+                    'named by MIDAS_DEPTH_CACHE_DIR (else ~/.cache/midas_depth_ros/converted), and '
+                    'start again; if it is still so, choose another backend'
                 )
         return ''
     mirrored = _checked(infer(np.ascontiguousarray(pictures[PICTURES[0]][:, ::-1])), name, size)
