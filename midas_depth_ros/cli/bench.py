@@ -89,6 +89,8 @@ def bench(
     """Measure, and print the result."""
     if share is not None and (as_json or by_model):
         raise click.UsageError(f'--share does not go with {"--json" if as_json else "--models"}')
+    if yes and share is None:
+        raise click.UsageError('--yes belongs to --share')
     if share is not None and not share.parent.is_dir():  # minutes before it is written
         raise click.UsageError(f'there is no folder {printable(share.parent)}: make it first')
     if by_model:

@@ -169,3 +169,9 @@ def test_one_output_at_a_time(measured, other):
     ran = CliRunner().invoke(bench, ['--share', '--yes', other])
     assert ran.exit_code == 2
     assert other in ran.output
+
+
+def test_yes_alone_has_nothing_to_agree_to() -> None:
+    ran = CliRunner().invoke(bench, ['--yes'])
+    assert ran.exit_code == 2
+    assert '--share' in ran.output
