@@ -27,7 +27,7 @@ from midas_depth_ros.sim.furnished.place import (
 )
 from midas_depth_ros.sim.furnished.textures import atlas
 from training import dataset
-from training.places import PLACES, WORLDS, sample
+from training.places import PLACES, WORLDS, doors, sample
 from training.places.layout import keep_clear
 from training.places.lens import Faults, spoilt
 from training.places.panes import Pane, PanedBuilder, PanedPlace, view_panes
@@ -295,3 +295,37 @@ def test_drops_blur_in_places(scene):
 
 def test_no_fault_changes_nothing(scene):
     np.testing.assert_array_equal(spoilt(scene, Faults()), scene)
+
+
+def test_what_is_black_in_a_wall_is_hardly_ever_an_open_way(monkeypatch):
+    """A robot that has learned to take black doors for dark rooms drives into them."""
+    made = {'closed': 0, 'unlit': 0}
+
+    def counted(function, name):
+        def counting(*arguments):
+            made[name] += 1
+            return function(*arguments)
+
+        return counting
+
+    monkeypatch.setattr(doors, 'closed_door', counted(doors.closed_door, 'closed'))
+    monkeypatch.setattr(doors, 'dark_space', counted(doors.dark_space, 'unlit'))
+    for seed in range(120):
+        laid_out('doors', seed)
+    assert made['unlit'] >= 5, 'unlit rooms are there'
+    assert made['closed'] >= 9 * made['unlit']
+
+
+def test_some_doors_are_seen_without_floor_and_ceiling():
+    without = 0
+    for seed in range(60):
+        drawn = sample(seed, 64, 48, 'doors', world='wider')
+        without += not drawn.floor.any()
+    assert 6 <= without <= 30
+
+
+def test_the_closed_world_has_only_kinds_of_the_wider_one():
+    shares = {kind: share for kind, (_, share) in WORLDS['closed'].items()}
+    assert set(shares) <= set(NEW)
+    assert math.isclose(sum(shares.values()), 1)
+    assert sample(3, 64, 48, world='closed').kind in shares

@@ -2,11 +2,14 @@
 
 A black door and the way into a dark room have the same brightness. What tells them apart is in
 these pictures: a leaf ends at the wall's foot and has a frame, a handle, perhaps panels or gloss;
-behind a doorway the floor goes on.
+behind a doorway the floor goes on. Where nothing tells them apart it is a door: unlit rooms are
+rare here, and not so dark that nothing of them is seen. A robot that takes a door for a dark room
+drives into it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
@@ -42,6 +45,8 @@ DARKS = (
     (0.1, 0.1, 0.105),
     (0.12, 0.04, 0.04),
 )
+IN_A_GAP = {'door': 12, 'front': 2, 'open': 2, 'dark': 1}  # shares of what is in a wall
+UNLIT = (0.07, 0.2)  # brightness of what is in an unlit room
 THICK_M = 0.14
 HEAD_M = 2.05  # height of a doorway
 
@@ -173,7 +178,7 @@ def dark_space(
 ) -> None:
     """An unlit room behind a doorway: walls, ceiling and floor that get little light."""
     rng, make = builder.rng, builder.make
-    tone = rng.uniform(0.03, 0.16)
+    tone = rng.uniform(*UNLIT)
     look = make.of('wall', varied(rng, (tone, tone, tone), 0.2), 2, 0.1)
     for side in (-1, 1):
         f.box(x + side * 0.5 * width, -THICK_M - 0.5 * deep, 0, 0.1, deep, height, look)
@@ -237,7 +242,7 @@ def _gaps(
         width = rng.choice((rng.uniform(0.75, 1.05), rng.uniform(0.75, 1.05), 1.7))
         if at + width > high:
             return found
-        what = rng.choice(('door', 'door', 'door', 'door', 'open', 'dark', 'dark', 'front'))
+        (what,) = rng.choices(list(IN_A_GAP), list(IN_A_GAP.values()))
         found.append((at, width, what))
         at += width + rng.choice((0.15, rng.uniform(0.1, 0.6), rng.uniform(0.3, 3.0))) / crowd
 
@@ -255,7 +260,9 @@ def _wall_ahead(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
     make = FinishMaker(rng, atlas)
     builder = PanedBuilder(make)
     floor, mirror = floor_finish(make)
-    far = math.exp(rng.uniform(math.log(0.6), math.log(5.0)))
+    # Level and at a person's height: neither the floor nor the ceiling is in view.
+    level = rng.random() < 0.4
+    far = math.exp(rng.uniform(math.log(0.6), math.log(2.2 if level else 5.0)))
     half, height = rng.uniform(1.3, 4.0), rng.uniform(2.3, 3.0)
     wall = wall_finish(make)
     beyond = rng.uniform(1.5, 6.0)
@@ -270,6 +277,9 @@ def _wall_ahead(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
         y = start + rng.uniform(-0.2, 1.2) * width + rng.gauss(0, 0.2)
     y = min(max(y, -half + 0.3), half - 0.3)
     pose, _ = before_a_wall(builder, hall, far, y, (3, 3))
+    if level:
+        pitch_rad = math.radians(rng.gauss(0, 7))
+        pose = dataclasses.replace(pose, z_m=rng.uniform(0.9, 1.6), pitch_rad=pitch_rad)
     keep_clear(builder, pose, 0.2)
     light = indoor_light(rng, rng.uniform(-1, 0.8) * far, rng.uniform(-0.5, 0.5), height - 0.3)
     return builder.place(floor, light, hall=hall, mirror=mirror), pose
@@ -294,7 +304,8 @@ def _hallway(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:
     end = []
     if rng.random() < 0.8:
         width = min(rng.choice((0.9, 1.6)), 1.8 * half)
-        end = [(rng.uniform(-half, half - width), width, rng.choice(('door', 'door', 'dark')))]
+        what = 'door' if rng.random() < 0.9 else 'dark'
+        end = [(rng.uniform(-half, half - width), width, what)]
     wall_with_doors(builder, f, (-half - THICK_M, half + THICK_M), height, wall, end)
     if rng.random() < 0.3:
         floor_litter(builder, length, 2 * half)
