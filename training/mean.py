@@ -33,24 +33,24 @@ def mean_of(states: Sequence[State], shares: Sequence[float]) -> State:
         others = {name for name in first.keys() | state.keys() if not _same(name, first, state)}
         if others:
             raise ValueError(f'not the same network: {", ".join(sorted(others)[:3])} differ')
-    return {
-        name: sum(share * state[name] for share, state in zip(shares, states, strict=True))
-        if tensor.is_floating_point()
-        else tensor
-        for name, tensor in first.items()
-    }
+    return {name: _weighted([state[name] for state in states], shares) for name in first}
 
 
 def _same(name: str, one: State, other: State) -> bool:
     return name in one and name in other and one[name].shape == other[name].shape
 
 
+def _weighted(tensors: list[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:
+    if not tensors[0].is_floating_point():
+        return tensors[0]
+    weights = torch.tensor(shares, dtype=tensors[0].dtype)
+    return torch.tensordot(weights, torch.stack(tensors), 1)
+
+
 def with_error_of(state: State, archive: Path) -> State:
     """Return the state with the second output of an archive of weights (.npz), to train on from."""
     known = read_npz(archive, MOST_BYTES)
-    head = {
-        name: torch.from_numpy(known[name]).float() for name in known if name.startswith('error.')
-    }
+    head = {name: torch.tensor(known[name]) for name in known if name.startswith('error.')}
     return {**state, **head}
 
 
