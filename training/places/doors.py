@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 
+from midas_depth_ros.sim.furnished.panes import PanedBuilder, PanedPlace
 from midas_depth_ros.sim.furnished.place import (
     STRUCTURE_ID,
     Colour,
@@ -32,7 +33,6 @@ from training.places.layout import (
     scatter,
     wall_finish,
 )
-from training.places.panes import PanedBuilder, PanedPlace
 
 DARKS = (
     (0.05, 0.05, 0.05),

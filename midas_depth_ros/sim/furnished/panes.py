@@ -1,8 +1,8 @@
 """Glass, mirrors and gloss: flat rectangles that show what is behind them, before them, or both.
 
 A pane's depth is that of the pane itself, not of what it shows: a robot that takes glass or a
-mirror for the room that is seen in it drives into it. Every pane of the training places therefore
-has something that lets one know it: a frame, a rail, a handle, its own reflections.
+mirror for the room that is seen in it drives into it. Every pane therefore has something that lets
+one know it: a frame, a rail, a handle, its own reflections.
 """
 
 from __future__ import annotations
