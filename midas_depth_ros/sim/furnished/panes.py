@@ -155,6 +155,15 @@ def view_panes(
     return light, distance, ids
 
 
+def depth_with_panes(place: Place, view: View, table: PartTable) -> np.ndarray:
+    """Return the depth of `view_panes` alone, (H, W) float32 metres; table: the place's parts."""
+    distance, _ = cast(view, table, place.hall, place.ground_m)
+    for pane in place.panes if isinstance(place, PanedPlace) else ():
+        hit, met = _met(pane, view, distance)
+        np.copyto(distance, met, where=hit)
+    return distance
+
+
 def _normal(pane: Pane) -> np.ndarray:
     normal = np.cross(pane.across, pane.up)
     return normal / np.linalg.norm(normal)
