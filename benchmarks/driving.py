@@ -228,9 +228,10 @@ def collisions(plan: DrivePlan, found: dict[str, Any]) -> str:
 def falls(plan: DrivePlan, found: dict[str, Any]) -> str:
     """Return falls and in which kinds of worlds they were, of those with edges."""
     text = f'**{found["falls"]}** of {plan.worlds}'
-    of_kind = by_kind(kinds_of(plan, with_edges=True), found['fell'])
-    if not of_kind:
+    kinds = kinds_of(plan, with_edges=True)
+    if not kinds:
         return text
+    of_kind = by_kind(kinds, found['fell'])
     return f'{text} ({"; ".join([*of_kind, *_blind(plan, found, "falls")])})'
 
 
