@@ -7,6 +7,7 @@ at a time, five worlds a command; over DDS each in processes and a ROS domain of
     python -m benchmarks.driving --write docs/driving.md     # exact and a model's depth
     python -m benchmarks.driving --table scale --write docs/driving.md     # floor, odometry, auto
     python -m benchmarks.driving --table ground --write docs/driving.md    # ramps, steps, edges
+    python -m benchmarks.driving --table hazards --write docs/driving.md   # doors, stairs
     python -m benchmarks.driving --table over_dds --keep FOLDER --write docs/driving.md  # DDS
 
 With `--keep` a run that was stopped goes on where it ended.
@@ -99,6 +100,13 @@ def ground_plans(worlds: int) -> Plans:
     }
 
 
+def hazard_plans(worlds: int) -> Plans:
+    """Return plans before dark doors, glass, stairs down and among near things."""
+    exact = DrivePlan(worlds=worlds, seconds=20.0, worlds_are='hazards')
+    model = dataclasses.replace(exact, depth='model', model='embedded', blind=False)
+    return {'exact': exact, 'floor': model, 'auto': dataclasses.replace(model, scale='auto')}
+
+
 def over_dds_plans(worlds: int) -> Plans:
     """Return plans for real nodes: exact depth, and the three sources of scale with the model."""
     exact = DrivePlan(worlds=worlds, seconds=20.0, blind=False)
@@ -189,7 +197,7 @@ def scale_row(plan: DrivePlan, found: dict[str, Any], command: str) -> str:
     off = found['frames_far_off']
     cells = [
         f'`{command}`',
-        f'**{found["collisions"]}** of {plan.worlds}',
+        collisions(plan, found),
         falls(plan, found),
         f'{found["distance_m"]:.0f} m',
         f'{found["min_clearance_m"]:.2f} m',
@@ -208,23 +216,49 @@ def _pace(found: dict[str, Any]) -> str:
     return f' of {found["frames"] / seconds:.1f} per second' if seconds else ''
 
 
-def falls(plan: DrivePlan, found: dict[str, Any]) -> str:
-    """Return falls and, on uneven ground, in which kinds of worlds they were."""
-    text = f'**{found["falls"]}** of {plan.worlds}'
-    if plan.worlds_are != 'uneven':
+def collisions(plan: DrivePlan, found: dict[str, Any]) -> str:
+    """Return collisions and, in worlds with hazards, in which kinds of them they were."""
+    text = f'**{found["collisions"]}** of {plan.worlds}'
+    if plan.worlds_are != 'hazards':
         return text
-    kinds = {seed: WORLDS['uneven'](seed).kind for seed in plan.seeds}
-    fell = collections.Counter(kinds[seed] for seed in found['fell'])
-    of_kind = [
-        f'{kind} {fell[kind]} of {count}'
-        for kind, count in sorted(collections.Counter(kinds.values()).items())
-    ]
-    blind = found['falls_without_avoidance']
-    of_blind = [] if blind is None else [f'blind {blind} of {plan.worlds}']
-    return f'{text} ({"; ".join([*of_kind, *of_blind])})'
+    of_kind = by_kind(kinds_of(plan), found['collided'])
+    return f'{text} ({"; ".join([*of_kind, *_blind(plan, found, "collisions")])})'
 
 
-PLANS = {'depth': plans, 'scale': scale_plans, 'ground': ground_plans, 'over_dds': over_dds_plans}
+def falls(plan: DrivePlan, found: dict[str, Any]) -> str:
+    """Return falls and in which kinds of worlds they were, of those with edges."""
+    text = f'**{found["falls"]}** of {plan.worlds}'
+    kinds = kinds_of(plan, with_edges=True)
+    if not kinds:
+        return text
+    of_kind = by_kind(kinds, found['fell'])
+    return f'{text} ({"; ".join([*of_kind, *_blind(plan, found, "falls")])})'
+
+
+def kinds_of(plan: DrivePlan, with_edges: bool = False) -> dict[int, str]:
+    """Return the kind of each world by its seed, of all or only of those that are not flat."""
+    if plan.worlds_are not in ('uneven', 'hazards'):
+        return {}
+    worlds = (WORLDS[plan.worlds_are](seed) for seed in plan.seeds)
+    return {each.seed: each.kind for each in worlds if not (with_edges and each.ground.is_flat)}
+
+
+def by_kind(kinds: dict[int, str], ended: list[int]) -> list[str]:
+    """Return for each kind in how many of its worlds it ended so; ended: seeds."""
+    met = collections.Counter(kinds[seed] for seed in ended)
+    counts = sorted(collections.Counter(kinds.values()).items())
+    return [f'{kind} {met[kind]} of {count}' for kind, count in counts]
+
+
+def _blind(plan: DrivePlan, found: dict[str, Any], name: str) -> list[str]:
+    blind = found[f'{name}_without_avoidance']
+    return [] if blind is None else [f'blind {blind} of {plan.worlds}']
+
+
+PLANS = {
+    'depth': plans, 'scale': scale_plans, 'ground': ground_plans, 'hazards': hazard_plans,
+    'over_dds': over_dds_plans,
+}  # fmt: skip
 
 
 def chosen(table: str, worlds: int, rows: str = '', seed: int | None = None) -> Plans:

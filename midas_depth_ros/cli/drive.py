@@ -37,7 +37,9 @@ parts run in this process, in simulated time.
 @click.option(
     '--worlds-are',
     **like('robot.world', SyntheticCameraSettings),
-    help='plain = bare rooms and corridors with obstacles; furnished = as in `midas_depth demo`.',
+    help='plain = bare rooms and corridors with obstacles; furnished = as in `midas_depth demo`; '
+    'uneven = ramps, steps up and edges down; hazards = dark doors, glass doors, stairs down and '
+    "things at arm's length.",
 )
 @click.option(
     '--depth',

@@ -24,8 +24,10 @@ class RobotSettings(Options):
         'plain',
         'plain = bare rooms and corridors with boxes, poles and pillars; furnished = a room like '
         'those that the embedded model was trained on, which takes longer to render; uneven = '
-        'rooms with a platform: ramps, steps up and edges down.',
-        choices=('plain', 'furnished', 'uneven'),
+        'rooms with a platform: ramps, steps up and edges down; hazards = what a camera easily '
+        "misses, one after the other: dark doors, glass doors, stairs down, things at arm's "
+        'length.',
+        choices=('plain', 'furnished', 'uneven', 'hazards'),
     )
     radius: float = parameter(
         0.18, 'Radius of the robot, which is a disc.', unit='m', minimum=0.02, maximum=0.4

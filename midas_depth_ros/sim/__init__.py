@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from midas_depth_ros.sim.furnished.hazards import hazard_world
 from midas_depth_ros.sim.furnished.world import furnished_world
 from midas_depth_ros.sim.robot.plain_world import PlainWorld, moving_scene, plain_world
 from midas_depth_ros.sim.robot.robot import (
@@ -29,6 +30,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     'plain': plain_world,
     'furnished': furnished_world,
     'uneven': uneven_world,
+    'hazards': hazard_world,
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     'Wedge',
     'World',
     'furnished_world',
+    'hazard_world',
     'moving_scene',
     'plain_world',
     'render',

@@ -11,6 +11,7 @@ import pytest
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim import Pose, SceneError
+from midas_depth_ros.sim.furnished.panes import Pane, PanedBuilder, PanedPlace, view_panes
 from midas_depth_ros.sim.furnished.place import (
     BALL,
     BOX,
@@ -30,7 +31,6 @@ from training import dataset
 from training.places import PLACES, WORLDS, doors, sample
 from training.places.layout import keep_clear
 from training.places.lens import Faults, spoilt
-from training.places.panes import Pane, PanedBuilder, PanedPlace, view_panes
 from training.places.worlds import NEW
 
 NEW_KINDS = pytest.mark.parametrize('kind', list(NEW))

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
+from midas_depth_ros.sim.furnished.panes import view_panes
 from midas_depth_ros.sim.furnished.place import FLOOR_ID
 from midas_depth_ros.sim.furnished.shading import Photo, blurred, exposed, toned
 from midas_depth_ros.sim.furnished.textures import (
@@ -34,7 +35,6 @@ from midas_depth_ros.sim.scene.render import tripled
 from midas_depth_ros.sim.scene.scene import Pose, SceneError
 from training.places.first import PLACES
 from training.places.lens import Faults, random_faults, spoilt
-from training.places.panes import view_panes
 from training.places.tilted import tilt
 from training.places.worlds import MURKY, WORLDS
 

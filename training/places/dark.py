@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 
+from midas_depth_ros.sim.furnished.panes import Pane, PanedBuilder, PanedPlace
 from midas_depth_ros.sim.furnished.place import (
     BOX,
     FIRST_OBJECT_ID,
@@ -21,7 +22,6 @@ from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.scene import Pose
 from training.places.doors import dark
 from training.places.indoors import corridor, room, table_top
-from training.places.panes import Pane, PanedBuilder, PanedPlace
 
 MOST_PANES = 2  # polished faces in one picture: each costs as much as a small picture
 LEAST_M2 = 0.08

@@ -13,6 +13,7 @@ import dataclasses
 import math
 import random
 
+from midas_depth_ros.sim.furnished.panes import PanedBuilder, PanedPlace
 from midas_depth_ros.sim.furnished.place import (
     STRUCTURE_ID,
     Colour,
@@ -35,7 +36,6 @@ from training.places.layout import (
     scatter,
     wall_finish,
 )
-from training.places.panes import PanedBuilder, PanedPlace
 
 DARKS = (
     (0.05, 0.05, 0.05),

@@ -6,6 +6,7 @@ import math
 import random
 
 from midas_depth_ros.sim.furnished import furniture
+from midas_depth_ros.sim.furnished.panes import PanedBuilder, PanedPlace
 from midas_depth_ros.sim.furnished.place import (
     STRUCTURE_ID,
     Colour,
@@ -29,7 +30,6 @@ from training.places.layout import (
     scatter,
     wall_finish,
 )
-from training.places.panes import PanedBuilder, PanedPlace
 
 
 def tint(rng: random.Random) -> Colour:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from midas_depth_ros.sim.furnished.furniture import SKIN
+from midas_depth_ros.sim.furnished.panes import PanedBuilder, PanedPlace
 from midas_depth_ros.sim.furnished.place import FinishMaker, Place, Vector, triple, varied
 from midas_depth_ros.sim.furnished.textures import Atlas
 from midas_depth_ros.sim.scene.scene import Pose
@@ -16,7 +17,6 @@ from training.places.first import any_place
 from training.places.indoors import corridor, room, table_top
 from training.places.layout import rod
 from training.places.outdoors import open_ground, street
-from training.places.panes import PanedBuilder, PanedPlace
 
 Axes = tuple[Sequence[float], ...]  # an origin, and two directions from it
 

@@ -7,6 +7,7 @@ import math
 import random
 from typing import Any
 
+from midas_depth_ros.sim.furnished.panes import PanedBuilder, PanedPlace
 from midas_depth_ros.sim.furnished.place import (
     STRUCTURE_ID,
     FinishMaker,
@@ -20,7 +21,6 @@ from training.places import things
 from training.places.dark import polish
 from training.places.layout import four_walls, indoor_light, indoor_pose
 from training.places.outdoors import daylight, road_finish
-from training.places.panes import PanedBuilder, PanedPlace
 
 
 def cars(rng: random.Random, atlas: Atlas) -> tuple[PanedPlace, Pose]:

@@ -6,6 +6,7 @@ import math
 import random
 
 from midas_depth_ros.sim.furnished.furniture import leaves
+from midas_depth_ros.sim.furnished.panes import PanedBuilder, PanedPlace
 from midas_depth_ros.sim.furnished.place import (
     BOX,
     FinishMaker,
@@ -20,7 +21,6 @@ from midas_depth_ros.sim.scene.scene import Pose
 from training.places.indoors import room, table_top
 from training.places.layout import rod
 from training.places.outdoors import open_ground
-from training.places.panes import PanedBuilder, PanedPlace
 
 GREENS = (
     (0.14, 0.3, 0.08),

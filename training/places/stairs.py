@@ -10,6 +10,7 @@ import math
 import random
 from typing import Any
 
+from midas_depth_ros.sim.furnished.panes import PanedBuilder, PanedPlace
 from midas_depth_ros.sim.furnished.place import (
     FLOOR_ID,
     STRUCTURE_ID,
@@ -33,7 +34,6 @@ from training.places.layout import (
     scatter,
 )
 from training.places.outdoors import daylight, meadow_finish, road_finish
-from training.places.panes import PanedBuilder, PanedPlace
 
 LIP_M = 0.002  # by which the edge of a well stands above the floor
 SLAB_M = 0.25

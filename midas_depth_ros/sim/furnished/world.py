@@ -15,7 +15,8 @@ import numpy as np
 
 from midas_depth_ros.geometry import CameraModel
 from midas_depth_ros.sim.furnished import furniture
-from midas_depth_ros.sim.furnished.cast import View, cast, grid_of
+from midas_depth_ros.sim.furnished.cast import View, grid_of
+from midas_depth_ros.sim.furnished.panes import Pane, PanedPlace, depth_with_panes, view_panes
 from midas_depth_ros.sim.furnished.place import (
     BALL,
     BOX,
@@ -37,7 +38,7 @@ from midas_depth_ros.sim.furnished.place import (
     scaled,
     varied,
 )
-from midas_depth_ros.sim.furnished.shading import Photo, develop, view_place
+from midas_depth_ros.sim.furnished.shading import Photo, develop
 from midas_depth_ros.sim.furnished.textures import Atlas, atlas
 from midas_depth_ros.sim.robot.ground import FLAT, Ground
 from midas_depth_ros.sim.robot.plain_world import START_HEIGHTS_M, Start, free_start
@@ -56,6 +57,8 @@ LINES = 48  # around a tube or a ball, and up a ball
 def plan_of(place: Place, heights: Heights) -> PlanView:
     """Return the plan of a place between these heights, in metres above the floor."""
     outlines = [part_outline(part, heights) for part in place.parts]
+    if isinstance(place, PanedPlace):
+        outlines += [pane_outline(pane, heights) for pane in place.panes]
     hall, room = place.hall, None
     if hall is not None:
         room = Room(hall.low[0], hall.high[0], hall.low[1], hall.high[1], hall.height_m)
@@ -79,6 +82,17 @@ def part_outline(part: Part, heights: Heights) -> Outline | None:
     lines = lines @ rotation(part.yaw_rad, part.pitch_rad, part.roll_rad).T + part.centre
     points = _clipped(lines, heights)[:, :2]
     return Convex(points) if len(points) else None
+
+
+def pane_outline(pane: Pane, heights: Heights) -> Outline | None:
+    """Return the outline of a pane between these heights: a line if it is upright."""
+    middle, across, up = (np.array(each) for each in (pane.middle, pane.across, pane.up))
+    corners = np.array([middle + a * across + b * up for a, b in _ROUND_ABOUT])
+    points = _clipped(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1), heights)[:, :2]
+    return Convex(points) if len(points) else None
+
+
+_ROUND_ABOUT = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 
 def _clipped(lines: np.ndarray, heights: Heights) -> np.ndarray:
@@ -185,9 +199,9 @@ def lounge(rng: random.Random, atlas: Atlas) -> Place:
     builder = PlaceBuilder(make)
     length, width = rng.uniform(*LENGTH_M), rng.uniform(*WIDTH_M)
     floor = make.of('wood', varied(rng, rng.choice(WOODS[:2]), 0.05), 1.6, 0.22, grain=0.06)
-    wall = _wall(make, rng.choice(WALLS))
-    accent = _wall(make, scaled(rng.choice(CLOTHS), 1.25))
-    ceiling = _wall(make, (0.93, 0.93, 0.92))
+    wall = wall_look(make, rng.choice(WALLS))
+    accent = wall_look(make, scaled(rng.choice(CLOTHS), 1.25))
+    ceiling = wall_look(make, (0.93, 0.93, 0.92))
     hall = Hall(
         (-0.5 * length, -0.5 * width),
         (0.5 * length, 0.5 * width),
@@ -207,14 +221,15 @@ def lounge(rng: random.Random, atlas: Atlas) -> Place:
         _furnish(builder, space, (x, y, yaw), span)
     _dining(builder, space, length, width)
     for _ in range(rng.randint(4, 5)):
-        _stand(builder, space, hall)
+        stand(builder, space, hall)
     _ceiling_lamps(builder)
     lamp_at = 0.1 * length, 0.05 * width, HEIGHT_M - 0.3
     light = Light(lamp_at, False, (0.85, 0.82, 0.76), (0.62, 0.64, 0.68), 3.6)
     return builder.place(floor, light, hall=hall, mirror=0.25)
 
 
-def _wall(make: FinishMaker, base: Colour) -> int:
+def wall_look(make: FinishMaker, base: Colour) -> int:
+    """Return painted plaster."""
     return make.of('wall', base, make.rng.uniform(2, 4), 0.05, grain=0.03)
 
 
@@ -250,12 +265,12 @@ def _shelf(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
 
 def _low_shelf(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
     furniture.shelf(f, wide, 0.8)
-    _picture(wall, at + 0.5 * wide, 0.8 * wide)
+    picture(wall, at + 0.5 * wide, 0.8 * wide)
 
 
 def _sofa(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
     furniture.sofa(f, wide + 0.2)
-    _picture(wall, at + 0.5 * wide, 0.6 * wide)
+    picture(wall, at + 0.5 * wide, 0.6 * wide)
 
 
 def _cabinet(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
@@ -272,7 +287,8 @@ def _door(f: ObjectFrame, wall: ObjectFrame, at: float, wide: float) -> None:
     furniture.door(wall, at + 0.5 * wide)
 
 
-def _picture(wall: ObjectFrame, x: float, wide: float) -> None:
+def picture(wall: ObjectFrame, x: float, wide: float) -> None:
+    """Add a framed picture at x along a wall."""
     frame, show = wall.make.wood(), wall.make.picture('picture', 5, 0.8)
     wall.box(x, 0.012, 1.2, wide, 0.024, 0.55, frame)
     wall.box(x, 0.016, 1.24, wide - 0.08, 0.024, 0.47, show)
@@ -300,7 +316,7 @@ def _dining(builder: PlaceBuilder, space: FloorSpace, length: float, width: floa
     space.take(x, y, 1.0)
 
 
-def _stand(builder: PlaceBuilder, space: FloorSpace, hall: Hall) -> None:
+def stand(builder: PlaceBuilder, space: FloorSpace, hall: Hall) -> None:
     """Add one object where there is space around it."""
     rng = builder.rng
     build, radius = picked(rng, FREE)
@@ -342,13 +358,13 @@ class FurnishedWorld:
 
     def render(self, camera: CameraModel, pose: Pose) -> Rendering:
         """Return what a camera sees from a pose: picture, exact depth, floor."""
-        light, depth, ids = view_place(self.place, camera, pose, self.texture_atlas)
+        light, depth, ids = view_panes(self.place, camera, pose, self.texture_atlas)
         return Rendering(develop(light, self._photo), depth, ids == FLOOR_ID)
 
     def depth_z(self, camera: CameraModel, pose: Pose) -> np.ndarray:
         """Return the depth of `render`, without the picture."""
         view = View(grid_of(camera), pose.optical_axes, pose.position)
-        return cast(view, self._table, self.place.hall, self.place.ground_m)[0]
+        return depth_with_panes(self.place, view, self._table)
 
     @functools.cached_property
     def _table(self) -> PartTable:
@@ -360,7 +376,7 @@ class FurnishedWorld:
         x, y, yaw = self.start
         camera = CameraModel.from_field_of_view(*METERING, 1.5)
         lights = [
-            view_place(self.place, camera, Pose(x, y, 0.3, yaw + turn), self.texture_atlas)[0]
+            view_panes(self.place, camera, Pose(x, y, 0.3, yaw + turn), self.texture_atlas)[0]
             for turn in (0.0, 1.57, 3.14, 4.71)
         ]
         mean = float(np.mean(np.minimum(lights, 1.2)))

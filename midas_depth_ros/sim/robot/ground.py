@@ -1,7 +1,7 @@
 """Ground that is not flat: platforms and ramps on the floor, how a robot stands on them, and edges.
 
 Heights are exact. An edge is where the ground rises or drops at once: a kerb from below, a fall
-from above. Floor is z = 0 wherever no slab lies.
+from above. Wherever no slab lies is the floor: z = 0, or lower, as at the foot of stairs down.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Slab:
         return c * (x - self.x_m) + s * (y - self.y_m), c * (y - self.y_m) - s * (x - self.x_m)
 
     def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return metres above the floor, -inf beside it."""
+        """Return metres above z = 0, -inf beside it."""
         along, beside = self.local(x, y)
         half = 0.5 * self.length_m
         on_it = (np.abs(along) <= half) & (np.abs(beside) <= 0.5 * self.width_m)
@@ -88,9 +88,13 @@ class Stance:
 
 @dataclasses.dataclass(frozen=True)
 class Ground:
-    """The floor and what lies on it to be driven on; without slabs it is flat."""
+    """The floor and what lies on it to be driven on; without slabs it is flat.
+
+    floor_m: height of the floor where no slab lies.
+    """
 
     slabs: tuple[Slab, ...] = ()
+    floor_m: float = 0.0
 
     @property
     def is_flat(self) -> bool:
@@ -100,12 +104,12 @@ class Ground:
     @property
     def highest_m(self) -> float:
         """Height of its highest place."""
-        return max((slab.front_m for slab in self.slabs), default=0.0)
+        return max((slab.front_m for slab in self.slabs), default=self.floor_m)
 
     def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return metres above the floor at places, of their shape."""
+        """Return metres above z = 0 at places, of their shape."""
         heights = [slab.height(x, y) for slab in self.slabs]
-        return np.maximum.reduce([np.zeros(np.shape(x)), *heights])
+        return np.maximum.reduce([np.full(np.shape(x), self.floor_m), *heights])
 
     @functools.lru_cache(maxsize=16)  # noqa: B019 (of a frozen value, few of which exist)
     def edges(self, clearance_m: float) -> PlanView:

@@ -62,3 +62,23 @@ def test_what_one_part_does_not_know_the_whole_does_not_know():
     whole = driving.merged(parts)
     assert (whole['frames'], whole['frames_with_metres']) == (18, 16)
     assert (whole['frames_far_off'], whole['frames_seconds']) == (None, None)
+
+
+def test_collisions_and_falls_are_told_by_kind():
+    found = {
+        'collisions': 3, 'collided': [0, 1, 5], 'collisions_without_avoidance': 6,
+        'falls': 1, 'fell': [2], 'falls_without_avoidance': None,
+    }  # fmt: skip
+    hazards = dataclasses.replace(driving.hazard_plans(8)['exact'], blind=True)
+    assert driving.collisions(hazards, found) == (
+        "**3** of 8 (arm's length 0 of 2; dark doors 1 of 2; glass doors 2 of 2; "
+        'stairs down 0 of 2; blind 6 of 8)'
+    )
+    assert driving.falls(hazards, found) == '**1** of 8 (stairs down 1 of 2)'
+    uneven = driving.ground_plans(2)['floor']
+    of_uneven = {**found, 'fell': []}
+    assert driving.collisions(uneven, of_uneven) == '**3** of 2'
+    kinds = sorted(driving.kinds_of(uneven).values())
+    assert driving.falls(uneven, of_uneven).count(' 0 of ') == len(set(kinds))
+    furnished = driving.scale_plans(8)['floor']
+    assert driving.falls(furnished, found) == '**1** of 8'

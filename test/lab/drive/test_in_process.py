@@ -23,6 +23,7 @@ from midas_depth_ros.sim import (
     Scene,
     Sphere,
     furnished_world,
+    hazard_world,
     plain_world,
     uneven_world,
 )
@@ -69,6 +70,15 @@ def test_on_uneven_ground_blind_it_falls_or_collides_and_avoiding_it_does_not(se
     avoiding = drive(world, rig.ROBOT, SHORT, make_sensor(SETTINGS, seed, None), avoidance())
     assert (avoiding.collisions, avoiding.falls) == (0, 0)
     assert avoiding.min_clearance_m > 0, 'nor was its rim over an edge'
+    assert avoiding.distance_m > 0.5, 'standing still is no avoidance'
+
+
+@pytest.mark.parametrize(('seed', 'end'), [(0, 'collisions'), (1, 'collisions'), (2, 'falls')])
+def test_before_doors_glass_and_stairs_blind_it_ends_there_and_avoiding_it_does_not(seed, end):
+    world = hazard_world(seed)
+    assert getattr(drive(world, rig.ROBOT, LoopOptions(seconds=15.0)), end) == 1
+    avoiding = drive(world, rig.ROBOT, SHORT, make_sensor(SETTINGS, seed, None), avoidance())
+    assert (avoiding.collisions, avoiding.falls) == (0, 0)
     assert avoiding.distance_m > 0.5, 'standing still is no avoidance'
 
 

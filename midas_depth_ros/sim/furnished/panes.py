@@ -1,8 +1,8 @@
 """Glass, mirrors and gloss: flat rectangles that show what is behind them, before them, or both.
 
 A pane's depth is that of the pane itself, not of what it shows: a robot that takes glass or a
-mirror for the room that is seen in it drives into it. Every pane of the training places therefore
-has something that lets one know it: a frame, a rail, a handle, its own reflections.
+mirror for the room that is seen in it drives into it. Every pane therefore has something that lets
+one know it: a frame, a rail, a handle, its own reflections.
 """
 
 from __future__ import annotations
@@ -153,6 +153,15 @@ def view_panes(
             index[hit], ids[hit] = FIRST_PANE + number, pane.object_id
     smooth_edges(light, index, 0.7)
     return light, distance, ids
+
+
+def depth_with_panes(place: Place, view: View, table: PartTable) -> np.ndarray:
+    """Return the depth of `view_panes` alone, (H, W) float32 metres; table: the place's parts."""
+    distance, _ = cast(view, table, place.hall, place.ground_m)
+    for pane in place.panes if isinstance(place, PanedPlace) else ():
+        hit, met = _met(pane, view, distance)
+        np.copyto(distance, met, where=hit)
+    return distance
 
 
 def _normal(pane: Pane) -> np.ndarray:
