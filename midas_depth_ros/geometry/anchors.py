@@ -33,6 +33,7 @@ EDGE_SHARE = 0.35  # of the change of d around an anchor: by which its d may be 
 LEVER = 0.5  # of the spread of d: least difference of a pair
 REACH = 3.0  # deviations within which an anchor has a vote
 REFITS = 5
+LINE, FEW = 2, 0.5  # what a line takes of the patches, and what is left at least
 PATCH = 0.3  # of the width: errors of a network are alike within it, as on one object
 MAX_SIGMA, SIGMA_AT = 0.18, 0.7  # of 1/Z, as a share, for so much of the picture
 # What is known of any picture: its farthest part is not nearer than its middle, and not beyond
@@ -220,10 +221,12 @@ def _judged(
     covered /= len(anchors.picture)
     centre = float(weight @ anchors.d / weight.sum())
     spread = float(weight @ (anchors.d - centre) ** 2)
-    # Errors of neighbours are alike: as many anchors count as there are patches with one.
-    patches = np.count_nonzero(np.bincount(_patches(anchors)[near]))
+    # Errors of neighbours are alike: as many anchors count as there are patches with one. Two of
+    # these say nothing of the scatter: a line goes through them.
+    patches = int(np.count_nonzero(np.bincount(_patches(anchors)[near])))
     scatter = max(1.0, float(weight @ off**2 / weight.sum()))
-    inflated = scatter * max(1.0, near.sum() / patches)
+    few = patches / max(patches - LINE, FEW)
+    inflated = scatter * max(1.0, near.sum() / patches) * few
     of_scale, of_middle = inflated / spread, inflated / float(weight.sum())
     picture = anchors.picture[:: max(1, len(anchors.picture) // 64)]
     inverse = np.maximum(scale * picture + shift, FAR_SHARE * level)
