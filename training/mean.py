@@ -63,12 +63,12 @@ def with_error_of(state: State, archive: Path) -> State:
 )  # fmt: skip
 def main(runs_and_shares: tuple[str, ...], target: Path, error_of: Path) -> None:
     """Write the mean of checkpoints, each followed by its share."""
-    paths, shares = map(Path, runs_and_shares[::2]), list(map(float, runs_and_shares[1::2]))
+    paths = map(Path, runs_and_shares[::2])
     states = [torch.load(path, map_location='cpu', weights_only=True)['mean'] for path in paths]
     try:
-        state = mean_of(states, shares)
+        state = mean_of(states, list(map(float, runs_and_shares[1::2])))
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(f'{error}. As in: K.pt 0.65 L.pt 0.35') from error
     torch.save({'mean': with_error_of(state, error_of)}, target)
 
 

@@ -193,7 +193,7 @@ def check_model(
                     f'({worst:.0%} off, in {precision}): the converted model is damaged, or the '
                     'backend computes wrongly on this processor. Remove the file, or the folder '
                     'named by MIDAS_DEPTH_CACHE_DIR (else ~/.cache/midas_depth_ros/converted), and '
-                    'start again; if it is still so, choose another backend'
+                    'start again. If it is still so, set `backend` to another one'
                 )
         return ''
     mirrored = _checked(infer(np.ascontiguousarray(pictures[PICTURES[0]][:, ::-1])), name, size)

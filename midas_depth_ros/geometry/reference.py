@@ -31,7 +31,6 @@ MAX_RESIDUAL = 0.6  # deviation of the inliers, in tolerances
 # side), where the network is off by a share of 1/Z in any case; the farthest thing in view is so
 # far from infinitely far, in 1/m (as 10 m is).
 REGIONS, REGION_OFF, FARTHEST_OFF = 8, 0.05, 0.1
-WORST_CONDITION = 1e12
 VOTES_WITHIN = 1.5  # tolerances: a point farther off has no weight
 
 
@@ -102,6 +101,8 @@ def fit_reference(
         return refusal
     trust = weight[near] / tolerance[near] ** 2
     covariance = _covariance(value[near], inverse[near], error[near], trust, region[near], fixed)
+    if covariance is None:
+        return Refusal('relative inverse depth is the same at all reference points')
     residual = float(np.sqrt(np.mean(error[near] ** 2)))
     return ScaleShift(
         scale, shift, 'reference', share, residual, int(near.sum()), covariance=covariance
@@ -153,27 +154,30 @@ def _gate(
 def _covariance(
     value: np.ndarray, inverse: np.ndarray, error: np.ndarray, weight: np.ndarray,
     region: np.ndarray, fixed: bool,
-) -> tuple[float, float, float]:  # fmt: skip
-    """Return the `ScaleShift.covariance` of a fit of 1/Z on d, by the inliers' deviations.
+) -> tuple[float, float, float] | None:  # fmt: skip
+    """Return the `ScaleShift.covariance` of a fit of 1/Z on d, by the inliers' deviations; None
+    where d is the same everywhere.
 
     Errors are the same within a region and independent between regions (the sandwich with clusters:
     White 1980, Liang and Zeger 1986); `REGION_OFF` is added, since few points fit any line.
     """
-    middle = 0.0 if fixed else float(weight @ value / weight.sum())
-    rows = [value - middle] if fixed else [value - middle, np.ones_like(value)]
-    design = np.stack(rows)
-    scatter = (design * weight) @ design.T
-    if not np.linalg.cond(scatter) < WORST_CONDITION:
-        return 0.0, 0.0, 0.0
+    total = float(weight.sum())
+    middle = 0.0 if fixed else float(weight @ value / total)
+    unit = math.sqrt(float(weight @ (value - middle) ** 2) / total)
+    if not unit > 0:
+        return None
+    # In units of its own spread, since those of a network's d are any.
+    across = (value - middle) / unit
+    design = across[np.newaxis] if fixed else np.stack([across, np.ones_like(across)])
     pulls = [
         np.stack([np.bincount(region, weight * off * row) for row in design])
         for off in (error, REGION_OFF * inverse)
     ]
-    bread = np.linalg.inv(scatter)
+    bread = np.linalg.inv((design * weight) @ design.T)
     centred = bread @ (pulls[0] @ pulls[0].T + pulls[1] @ pulls[1].T) @ bread
     if fixed:
-        return float(centred[0, 0]), 0.0, 0.0
-    moved = np.array([[1.0, 0.0], [-middle, 1.0]])
+        return float(centred[0, 0]) / unit**2, 0.0, 0.0
+    moved = np.array([[1 / unit, 0.0], [-middle / unit, 1.0]])
     matrix = moved @ centred @ moved.T
     return float(matrix[0, 0]), float(matrix[0, 1]), float(matrix[1, 1])
 

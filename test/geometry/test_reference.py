@@ -15,6 +15,7 @@ from midas_depth_ros.geometry import (
     Refusal,
     ScaleShift,
     cloud_points,
+    fit_range,
     fit_reference,
     range_points,
     scan_points,
@@ -213,3 +214,19 @@ def test_arrays_that_do_not_fit_are_refused():
         ReferencePoints.of([1, 2], [1, 2], [1.0, 2.0, 3.0])
     with pytest.raises(InvalidReference, match=r'\(n, 3\)'):
         cloud_points(np.zeros((4, 2)), np.eye(4), CAMERA)
+
+
+@pytest.mark.parametrize('unit', [1e-9, 1e-6, 1e-3, 1e9])
+def test_in_whatever_units_a_network_gives_depth_it_is_as_uncertain(unit):
+    rng = np.random.default_rng(5)
+    depth = 1 / np.linspace(0.1, 1.2, 48 * 64).reshape(48, 64)
+    noisy = depth * (1 + rng.normal(0, 0.02, depth.shape))
+    rows, columns = (each.ravel() for each in np.mgrid[0:48:6, 0:64:6])
+    points = ReferencePoints.of(columns, rows, noisy[rows, columns])
+    fit, other = (fit_reference(each, points) for each in (1 / depth, unit / depth))
+    assert fit.covariance[0] > 0
+    wanted = fit.covariance * np.array([unit**-2, unit**-1, 1])
+    np.testing.assert_allclose(other.covariance, wanted, rtol=1e-6)
+    near, again = (fit_range(each, points) for each in (1 / depth, unit / depth))
+    assert near.covariance[2] > 0
+    np.testing.assert_allclose(again.covariance[2], near.covariance[2], rtol=1e-6)

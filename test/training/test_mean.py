@@ -53,3 +53,5 @@ def test_the_second_output_is_that_of_what_ships(tmp_path) -> None:
     for name in depth:
         torch.testing.assert_close(mean[name], 0.5 * (one[name] + other[name]))
     assert CliRunner().invoke(main, [*arguments[:3], '0.6', *arguments[4:]]).exit_code == 2
+    two_runs = CliRunner().invoke(main, [arguments[0], arguments[2], *arguments[4:]])
+    assert (two_runs.exit_code, 'could not convert' in two_runs.output) == (2, True)
