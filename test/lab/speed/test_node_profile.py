@@ -36,3 +36,22 @@ def test_a_step_within_another_does_not_count_for_it(monkeypatch):
     found = clock.per_frame_ms()
     assert list(found) == ['scan', node.WHOLE]
     assert found == pytest.approx({'scan': 40.0, node.WHOLE: 5.0})
+
+
+@pytest.mark.parametrize('lost', [1, 3])
+def test_lost_pictures_are_not_counted_and_end_nothing(monkeypatch, lost):
+    now_s, sent = [0.0], []
+    monkeypatch.setattr(node.time, 'monotonic', lambda: now_s[0])
+    monkeypatch.setattr(node.time, 'sleep', lambda seconds: None)
+
+    def latency_ms(camera, patience_s):
+        sent.append(camera)
+        now_s[0] += patience_s
+        if len(sent) <= lost:
+            raise node.BenchError('it was lost')
+
+    feeder = SimpleNamespace(latency_ms=latency_ms)
+    assert node.frames_for(feeder, 5 * node.LOST_S) == 5 - lost
+    lost = 100
+    with pytest.raises(node.BenchError, match='answered no picture'):
+        node.frames_for(feeder, 5 * node.LOST_S)
