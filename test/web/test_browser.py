@@ -12,6 +12,7 @@ from ros_helpers import Ros
 from web_pictures import jpeg_file, png_file, ramp
 
 from midas_depth_ros.lab.processes import free_domain
+from midas_depth_ros.web.limits import Limits
 
 BROWSER = find_browser()
 pytestmark = [
@@ -296,6 +297,57 @@ def test_a_fault_is_in_sight_wherever_the_page_is_scrolled_to(open_page):
         assert seen['bottom'] < 844
         page.get_by_role('button', name='Close message').click()
         error.wait_for(state='hidden')
+
+
+def test_a_heatmap_that_comes_late_does_not_hide_the_error_of_a_newer_picture(open_page):
+    held = []
+    page = open_page(
+        '#picture', before=lambda page: page.route('**/heatmap.png*', lambda r: held.append(r))
+    )
+    choose(page, 'good.jpg', jpeg_file(ramp(240, 320)))
+    page.locator('#result-words[data-level=ok]').wait_for()
+    choose(page, 'bad.jpg', b'this is a text')
+    error = page.locator('#picture-error', has_text='this is not a JPEG')
+    error.wait_for()
+    with page.expect_response('**/heatmap.png*'):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    assert error.is_visible()
+
+
+def test_the_answer_to_an_older_picture_does_not_replace_that_to_a_newer_one(open_page):
+    held = []
+
+    def hold_first(route):
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page = open_page('#picture', before=lambda page: page.route('**/api/predict', hold_first))
+    choose(page, 'older.jpg', jpeg_file(ramp(240, 320)))
+    choose(page, 'newer.jpg', jpeg_file(ramp(120, 160)))
+    page.locator('#result-title', has_text='newer.jpg').wait_for()
+    with page.expect_response('**/api/predict'):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    assert page.locator('#result-title').inner_text() == 'newer.jpg'
+
+
+def test_a_file_that_is_too_large_leaves_no_card_that_waits(open_page):
+    held = []
+    page = open_page(
+        '#picture', before=lambda page: page.route('**/api/predict', lambda r: held.append(r))
+    )
+    choose(page, 'older.jpg', jpeg_file(ramp(240, 320)))
+    page.locator('#result[aria-busy=true]').wait_for()
+    choose(page, 'large.jpg', bytes(Limits().upload_bytes + 1))
+    page.locator('#picture-error', has_text='the limit is').wait_for()
+    assert page.locator('#result').is_hidden()
+    held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.locator('#picture-error', has_text='the limit is').is_visible()
+    assert page.locator('#result').is_hidden()
 
 
 def test_a_picture_that_is_chosen_while_the_page_still_starts_is_not_lost(open_page):

@@ -23,6 +23,7 @@ export class PicturePanel {
     this.look = { ...DEFAULTS };
     this.result = null;
     this.drawing = 0;
+    this.sent = 0; // the latest picture: answers to older ones change nothing
     this.bars = new ClosenessBars(byId('result-closeness'));
     this.draw = throttled(() => this.redraw(), PERIOD_MS);
     this.listen();
@@ -61,10 +62,11 @@ export class PicturePanel {
       const name = path.replace(/^samples\//, '').replace(/\.\w+$/, '').replaceAll('_', ' ');
       const button = element('button', { type: 'button', title: name }, element('img', { src: `static/${path}`, alt: `Sample: ${name}`, width: 104, height: 78 }));
       button.addEventListener('click', async () => {
+        const sent = ++this.sent;
         try {
-          this.send(await (await request(`static/${path}`)).blob(), name);
+          this.send(await (await request(`static/${path}`)).blob(), name, sent);
         } catch (error) {
-          this.fail(error.message);
+          if (sent === this.sent) this.refuse(error.message);
         }
       });
       return element('li', {}, button);
@@ -100,37 +102,41 @@ export class PicturePanel {
     this.send(file, file.name);
   }
 
-  async send(blob, name) {
+  /** Ask for a picture's depth; `sent`: its number, where it was given before. */
+  async send(blob, name, sent = ++this.sent) {
     try {
       await this.ready;
-    } catch (error) {
-      this.fail(error.message);
-      return;
-    }
-    if (blob.size > this.about.upload_bytes) {
-      this.fail(`the file has ${blob.size} bytes; the limit is ${this.about.upload_bytes}`);
-      return;
-    }
-    this.fail('');
-    const card = byId('result');
-    card.hidden = false;
-    card.setAttribute('aria-busy', 'true');
-    pill(byId('result-words'), 'wait', 'processing');
-    const body = new FormData();
-    body.append('image', blob, 'picture');
-    try {
+      if (sent !== this.sent) return;
+      const most = this.about.upload_bytes;
+      if (blob.size > most) throw new Error(`the file has ${blob.size} bytes; the limit is ${most}`);
+      this.fail('');
+      const card = byId('result');
+      card.hidden = false;
+      card.setAttribute('aria-busy', 'true');
+      pill(byId('result-words'), 'wait', 'processing');
+      const body = new FormData();
+      body.append('image', blob, 'picture');
       const answer = await request('api/predict', { method: 'POST', body, headers: { Accept: 'application/json' } });
-      this.result = await answer.json();
+      const result = await answer.json();
+      if (sent !== this.sent) return;
+      this.result = result;
       this.show(blob, name);
       await this.redraw();
+      if (sent !== this.sent) return;
       card.scrollIntoView({ block: 'nearest' });
-    } catch (error) {
-      if (!this.result) card.hidden = true;
-      else pill(byId('result-words'), 'warn', 'previous picture');
-      this.fail(error.message);
-    } finally {
       card.setAttribute('aria-busy', 'false');
+    } catch (error) {
+      if (sent === this.sent) this.refuse(error.message);
     }
+  }
+
+  /** Say why the latest picture has no depth; an earlier one's stays. */
+  refuse(reason) {
+    const card = byId('result');
+    if (!this.result) card.hidden = true;
+    else pill(byId('result-words'), 'warn', 'previous picture');
+    card.setAttribute('aria-busy', 'false');
+    this.fail(reason);
   }
 
   show(blob, name) {
@@ -156,6 +162,7 @@ export class PicturePanel {
   async redraw() {
     if (!this.result) return;
     const turn = ++this.drawing;
+    const { sent } = this;
     const query = new URLSearchParams(this.look);
     const base = `api/results/${this.result.id}`; // relative: a proxy may serve the page below a path
     byId('save-pair').href = `${base}/side_by_side.png?${query}`;
@@ -165,10 +172,10 @@ export class PicturePanel {
       const blob = await (await request(`${base}/heatmap.png?${query}`)).blob();
       if (turn === this.drawing) {
         swap(byId('result-heatmap'), blob);
-        this.fail('');
+        if (sent === this.sent) this.fail('');
       }
     } catch (error) {
-      this.fail(error.message);
+      if (sent === this.sent) this.fail(error.message);
     }
   }
 
