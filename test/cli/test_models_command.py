@@ -103,6 +103,7 @@ def test_a_name_that_is_none_is_an_error_with_the_names(midas_depth):
     assert "'midas_smal' is not one of the models: midas_small, embedded" in result.stderr
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('options', [[], ['--json']])
 def test_it_needs_neither_torch_nor_ros(options):
     result = subprocess.run(

@@ -23,10 +23,9 @@ EXACT = ('--precision', 'f32', '--only', 'npy', '--num-threads', '1')
 @pytest.mark.parametrize(
     'name',
     [
-        SMALL,
         'zipdepth',
         'dpt_levit_224',
-        *(pytest.param(each, marks=pytest.mark.thorough) for each in (V21, HYBRID)),
+        *(pytest.param(each, marks=pytest.mark.thorough) for each in (SMALL, V21, HYBRID)),
     ],
 )
 def test_the_depth_of_a_picture_is_the_official_one(

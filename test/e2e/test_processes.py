@@ -69,6 +69,7 @@ def feed(ros, received: list, count: int) -> None:
     raise AssertionError(f'{len(received)} of {count} messages came back')
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_working_node_cleanly(ros, number):
     with process([*DEPTH_NODE, *EMBEDDED], ros) as node:
@@ -82,6 +83,7 @@ def test_a_signal_ends_a_working_node_cleanly(ros, number):
     assert 'terminate called' not in text
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('parameters', 'words'),
     [

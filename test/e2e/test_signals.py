@@ -84,6 +84,7 @@ class Traffic:
             self._commands.publish(Twist())
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', NODES)
 def test_volleys_of_signals_end_a_busy_node_cleanly(ros, name, tmp_path):
     """While it starts, as soon as it is there, and at work; each in a process of its own."""

@@ -155,6 +155,7 @@ def test_a_slip_is_never_metres_where_the_floor_is_in_view(rig, slip):
     robot.told(lambda v: v['scale'] == 'valid')
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('parameters', 'found'),
     [

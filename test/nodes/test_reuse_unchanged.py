@@ -284,6 +284,7 @@ def test_metres_and_scan_of_a_repeated_answer_are_those_of_the_answer(ros, rig, 
     assert np.abs(values(depth[-1])[known] / DEPTH_Z[known] - 1).max() < 0.03
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     'parameters',
     [{}, {'rotate': 180}, {'horizontal_fov': 1.2}],

@@ -155,6 +155,7 @@ def test_what_would_cost_too_much_is_refused_by_its_header(client, estimator, ma
     assert estimator.calls == 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'WEBP'])
 def test_a_picture_that_is_reduced_while_it_is_decoded_is_the_same_picture(client, kind):
     large = cv2.resize(PICTURE, (4111, 3083), interpolation=cv2.INTER_CUBIC)

@@ -399,6 +399,7 @@ main(['--port', '0', '--model', 'embedded'])
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ('sabotage', 'words'),
     [

@@ -215,6 +215,7 @@ async ([late, echoed]) => {
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('echoed', [False, True])
 @pytest.mark.parametrize(('late_ms', 'first'), [(0, 1.5), (1500, None)])
 def test_a_message_that_lay_on_its_way_is_old_when_it_comes(open_page, late_ms, first, echoed):

@@ -15,6 +15,7 @@ SETTINGS = rig.node_settings(DrivePlan(depth='metres'))
 SHORT = LoopOptions(seconds=12.0)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('metres_off', [0.87, 1.0, 1.15])
 @pytest.mark.parametrize(('make', 'seed'), [(plain_world, 2), (furnished_world, 0)])
 def test_the_floor_in_view_is_enough_to_avoid_everything(make, seed, metres_off):

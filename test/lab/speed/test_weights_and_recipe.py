@@ -55,6 +55,7 @@ def test_random_weights_are_those_of_the_network_and_always_the_same(name):
     assert min(variances, default=1) > 0.5
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', ['zipdepth', 'depth_anything_v2_small', 'dpt_levit_224'])
 def test_written_random_weights_are_recognised_and_give_depth(name, tmp_path):
     if not find_spec('torch'):
