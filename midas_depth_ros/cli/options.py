@@ -80,12 +80,30 @@ MODEL = (
     *('model', 'backend', 'precision', *NETWORK_SIZE, 'num_threads', 'accept_licence'),
     *('allow_download', 'max_pixels', 'bit_depth'),
 )
-# Where a command does otherwise than the node.
+# Where a command does otherwise than the node, or has options where the node has parameters,
+# services and camera_info.
 TEXTS = {
     'network_size': "Shorter side of the network's input: smaller is faster and sees less; a "
     'multiple of 14 or 32, as the model wants it. 0 = the official size; depth_node takes a '
-    'smaller one.'
+    'smaller one.',
+    'network_aspect': "How many times as long as the shorter side the longer side of the network's "
+    'input may be: longer pictures are squeezed. Models of fixed size or with a longest side '
+    'ignore it.',
+    'num_threads': 'Threads of inference, and the limit for OpenCV; 0 = one per processor.',
+    'allow_download': 'Fetch missing weights (MiDaS_small: 85 MB, once).',
+    'camera_pitch': 'Pitch of the camera, positive = looking down.',
+    'camera_roll': 'Roll of the camera, positive = to the right; for one mounted upside down or on '
+    'its side the remaining roll after --rotate.',
+    'rotate': 'Turn the pictures clockwise before they are processed: 0, 90, 180 (for a camera '
+    'mounted upside down) or 270. --horizontal-fov describes the pictures as they are, '
+    '--camera-pitch and --camera-roll the turned ones.',
+    'horizontal_fov': 'Horizontal field of view of the camera.',
+    'scale.fixed_scale': 'Scale of 1/Z = scale * depth + shift, in place of a fit to the floor; '
+    'that of most networks changes with every picture.',
+    'scale.fixed_shift': 'Shift of 1/Z = scale * depth + shift; 0 if only the scale is given.',
 }
+# What the help says in place of a default that is not used as it stands, see `Look`.
+DEFAULTS = dict.fromkeys(('heatmap.metric_near', 'heatmap.metric_far'), 'as the picture has it')
 HEATMAP = tuple(f'heatmap.{spec.name}' for spec in specs(HeatmapOptions))
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
 ROTATE = 'rotate'
@@ -296,7 +314,7 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
         name,
         type=_type_of(spec),
         default=None if unknown else spec.default,
-        show_default=not unknown and spec.default != '',
+        show_default=DEFAULTS.get(spec.name, not unknown and spec.default != ''),
         callback=checked,
         help=TEXTS.get(spec.name, spec.text).replace('; NaN = unknown', '') + unit,
         cls=SectionOption,

@@ -45,6 +45,12 @@ def test_every_heatmap_parameter_is_an_option_like_it(command, spec):
         assert (option.type.min, option.type.max) == (spec.minimum, spec.maximum)
 
 
+@pytest.mark.parametrize('command', [image, video])
+def test_no_default_is_shown_for_ends_that_are_fitted_to_the_picture(command):
+    shown = {each.name: each.show_default for each in command.params if 'metric_' in each.name}
+    assert shown == dict.fromkeys(('metric_near', 'metric_far'), 'as the picture has it')
+
+
 def test_defaults_are_those_of_the_heatmap():
     values = {spec.name: spec.default for spec in HEATMAP}
     assert heatmap_options(values) == HeatmapOptions()
