@@ -91,7 +91,8 @@ TEXTS = {
     'ignore it.',
     'num_threads': 'Threads of inference, and the limit for OpenCV; 0 = one per processor.',
     'allow_download': 'Fetch missing weights (MiDaS_small: 85 MB, once).',
-    'camera_pitch': 'Pitch of the camera, positive = looking down.',
+    'camera_pitch': 'Pitch of the camera, positive = looking down. With --horizontal-fov it also '
+    'gives closeness the horizon.',
     'camera_roll': 'Roll of the camera, positive = to the right; for one mounted upside down or on '
     'its side the remaining roll after --rotate.',
     'rotate': 'Turn the pictures clockwise before they are processed: 0, 90, 180 (for a camera '
@@ -354,7 +355,8 @@ class Metres:
     """Where metres come from: mount or fixed scale; else the model, where it gives metres.
 
     horizontal_fov_rad: of the camera's picture before it is turned; NaN = not given. rotate:
-    degrees by which it is turned clockwise. of_model: whether the model gives metres, with
+    degrees by which it is turned clockwise. pitch_rad: down, for the horizon of closeness, which
+    needs no height; NaN = not given. of_model: whether the model gives metres, with
     reference_px and far_end of it, as `ModelSpec` has them.
     """
 
@@ -362,6 +364,7 @@ class Metres:
     fixed: ScaleShift | None = None
     horizontal_fov_rad: float = math.nan
     rotate: int = 0
+    pitch_rad: float = math.nan
     of_model: bool = False
     reference_px: float | None = None
     far_end: float = -math.inf
@@ -420,15 +423,15 @@ def metres_of(values: dict[str, Any]) -> Metres:
     if scale is not None and not math.isnan(height):
         raise click.UsageError('--fixed-scale and --camera-height both give metres: give one')
     if scale is not None:
-        return Metres(None, ScaleShift(scale, shift or 0.0, 'fixed'), fov, rotate)
+        return Metres(None, ScaleShift(scale, shift or 0.0, 'fixed'), fov, rotate, pitch)
     if math.isnan(height):
-        return Metres(horizontal_fov_rad=fov, rotate=rotate)
+        return Metres(horizontal_fov_rad=fov, rotate=rotate, pitch_rad=pitch)
     if math.isnan(pitch) or math.isnan(fov):
         raise click.UsageError(
             '--camera-height gives metres only with --camera-pitch and --horizontal-fov'
         )
     try:
-        return Metres(CameraMount(height, pitch, roll), None, fov, rotate)
+        return Metres(CameraMount(height, pitch, roll), None, fov, rotate, pitch)
     except MountError as error:
         raise click.UsageError(str(error)) from error
 
@@ -477,9 +480,8 @@ class Look:
 
     def closeness(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> Closeness:
         """Return the closeness of (h, w) float32, which is NaN where the picture is blind."""
-        grid, mount = self.metres.grid(inverse_depth.shape), self.metres.mount
-        pitch_rad = math.nan if mount is None else mount.pitch_rad
-        return closeness_of_picture(inverse_depth, verdict.reason, grid, pitch_rad)
+        grid = self.metres.grid(inverse_depth.shape)
+        return closeness_of_picture(inverse_depth, verdict.reason, grid, self.metres.pitch_rad)
 
 
 def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:
