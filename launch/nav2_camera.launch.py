@@ -16,7 +16,7 @@ With autostart:=true it starts itself, and nothing of Nav2 needs to be installed
 `robot` gives topics, frames and mount of a robot as its maker publishes them; arguments override
 it. Scan, proximity and obstacles are in body_frame, below the lens: where that is not the origin of
 base_frame, by camera_x and camera_y, a static transform to camera_floor is published. docs/nav2.md
-tells the way from a USB camera to a robot that stops before a box.
+leads from a USB camera to a robot that stops before a box.
 """
 
 import dataclasses
@@ -268,7 +268,7 @@ def robot_arguments() -> list:
         argument(
             name,
             '',
-            f'{text} Empty: as of the robot.',
+            f'{text} Empty: as `robot` has it.',
             ['', 'true', 'false'] if name == 'stamped' else (),
         )
         for name, text in texts.items()

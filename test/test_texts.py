@@ -22,7 +22,7 @@ from midas_depth_ros.depth.errors import DepthError
 from midas_depth_ros.images import ImageError
 from midas_depth_ros.images.sources.pictures import read_picture
 from midas_depth_ros.options.avoidance import AvoidanceSettings
-from midas_depth_ros.options.declarations import specs_for_names
+from midas_depth_ros.options.declarations import specs, specs_for_names
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.reference import main as parameter_reference
 from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraSettings
@@ -123,6 +123,17 @@ def test_parameters_that_texts_tell_to_change_exist() -> None:
     found = [(where, name) for where, text in texts() for name in TO_CHANGE.findall(text)]
     assert len(found) > 5, 'there is something to be looked at'
     assert [each for each in found if each[1] not in known] == []
+
+
+def test_help_of_commands_tells_nobody_to_set_a_parameter() -> None:
+    """Who looks at a picture has options, no parameters, no camera_info and no services."""
+    words = {spec.name for spec in specs(DepthNodeSettings) if '_' in spec.name} | {'camera_info'}
+    words |= {'~/calibrate_pitch', 'configuration', 'source fixed'}
+    found = re.compile('|'.join(rf'(?<![\w/.-]){re.escape(word)}(?![\w/.])' for word in words))
+    for name in ('image', 'video', 'bench', 'export'):
+        for parameter in main.commands[name].params:
+            text = getattr(parameter, 'help', None) or ''
+            assert found.findall(text) == [], (name, parameter.name)
 
 
 def test_variables_that_texts_name_are_read() -> None:

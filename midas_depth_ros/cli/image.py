@@ -95,8 +95,8 @@ Blind pictures (dark, overexposed, fogged, out of focus, covered) and blind part
 reported with the reason: there, the heatmap is grey, closeness is unknown and the cloud has no
 points. depth16 and npy contain the output of the network nevertheless.
 
-With --mode metric, colours range from the nearest to the farthest distance in the picture, as shown
-by the legend, unless --metric-near and --metric-far are given.
+With --mode metric, colours range from the 2nd to the 98th percentile of the distances in the
+picture, as shown by the legend, unless --metric-near and --metric-far are given.
 
 Exit code: 0 all done or already there, 1 some pictures failed, 2 wrong usage, 128 plus the number
 of the signal that stopped it.

@@ -80,12 +80,31 @@ MODEL = (
     *('model', 'backend', 'precision', *NETWORK_SIZE, 'num_threads', 'accept_licence'),
     *('allow_download', 'max_pixels', 'bit_depth'),
 )
-# Where a command does otherwise than the node.
+# Where a command does otherwise than the node, or has options where the node has parameters,
+# services and camera_info.
 TEXTS = {
     'network_size': "Shorter side of the network's input: smaller is faster and sees less; a "
     'multiple of 14 or 32, as the model wants it. 0 = the official size; depth_node takes a '
-    'smaller one.'
+    'smaller one.',
+    'network_aspect': "How many times as long as the shorter side the longer side of the network's "
+    'input may be: longer pictures are squeezed. Models of fixed size or with a longest side '
+    'ignore it.',
+    'num_threads': 'Threads of inference, and the limit for OpenCV; 0 = one per processor.',
+    'allow_download': 'Fetch missing weights (MiDaS_small: 85 MB, once).',
+    'camera_pitch': 'Pitch of the camera, positive = looking down. With --horizontal-fov it also '
+    'gives closeness the horizon.',
+    'camera_roll': 'Roll of the camera, positive = to the right; for one mounted upside down or on '
+    'its side the remaining roll after --rotate.',
+    'rotate': 'Turn the pictures clockwise before they are processed: 0, 90, 180 (for a camera '
+    'mounted upside down) or 270. --horizontal-fov describes the pictures as they are, '
+    '--camera-pitch and --camera-roll the turned ones.',
+    'horizontal_fov': 'Horizontal field of view of the camera.',
+    'scale.fixed_scale': 'Scale of 1/Z = scale * depth + shift, in place of a fit to the floor; '
+    'that of most networks changes with every picture.',
+    'scale.fixed_shift': 'Shift of 1/Z = scale * depth + shift; 0 if only the scale is given.',
 }
+# What the help says in place of a default that is not used as it stands, see `Look`.
+DEFAULTS = dict.fromkeys(('heatmap.metric_near', 'heatmap.metric_far'), 'as the picture has it')
 HEATMAP = tuple(f'heatmap.{spec.name}' for spec in specs(HeatmapOptions))
 MOUNT = ('camera_height', 'camera_pitch', 'camera_roll', 'horizontal_fov')
 ROTATE = 'rotate'
@@ -296,7 +315,7 @@ def option_of(spec: Spec, section: str, unset: bool = False) -> Callable[[Comman
         name,
         type=_type_of(spec),
         default=None if unknown else spec.default,
-        show_default=not unknown and spec.default != '',
+        show_default=DEFAULTS.get(spec.name, not unknown and spec.default != ''),
         callback=checked,
         help=TEXTS.get(spec.name, spec.text).replace('; NaN = unknown', '') + unit,
         cls=SectionOption,
@@ -336,7 +355,8 @@ class Metres:
     """Where metres come from: mount or fixed scale; else the model, where it gives metres.
 
     horizontal_fov_rad: of the camera's picture before it is turned; NaN = not given. rotate:
-    degrees by which it is turned clockwise. of_model: whether the model gives metres, with
+    degrees by which it is turned clockwise. pitch_rad: down, for the horizon of closeness, which
+    needs no height; NaN = not given. of_model: whether the model gives metres, with
     reference_px and far_end of it, as `ModelSpec` has them.
     """
 
@@ -344,6 +364,7 @@ class Metres:
     fixed: ScaleShift | None = None
     horizontal_fov_rad: float = math.nan
     rotate: int = 0
+    pitch_rad: float = math.nan
     of_model: bool = False
     reference_px: float | None = None
     far_end: float = -math.inf
@@ -402,15 +423,15 @@ def metres_of(values: dict[str, Any]) -> Metres:
     if scale is not None and not math.isnan(height):
         raise click.UsageError('--fixed-scale and --camera-height both give metres: give one')
     if scale is not None:
-        return Metres(None, ScaleShift(scale, shift or 0.0, 'fixed'), fov, rotate)
+        return Metres(None, ScaleShift(scale, shift or 0.0, 'fixed'), fov, rotate, pitch)
     if math.isnan(height):
-        return Metres(horizontal_fov_rad=fov, rotate=rotate)
+        return Metres(horizontal_fov_rad=fov, rotate=rotate, pitch_rad=pitch)
     if math.isnan(pitch) or math.isnan(fov):
         raise click.UsageError(
             '--camera-height gives metres only with --camera-pitch and --horizontal-fov'
         )
     try:
-        return Metres(CameraMount(height, pitch, roll), None, fov, rotate)
+        return Metres(CameraMount(height, pitch, roll), None, fov, rotate, pitch)
     except MountError as error:
         raise click.UsageError(str(error)) from error
 
@@ -459,9 +480,8 @@ class Look:
 
     def closeness(self, inverse_depth: NDArray[np.float32], verdict: Verdict) -> Closeness:
         """Return the closeness of (h, w) float32, which is NaN where the picture is blind."""
-        grid, mount = self.metres.grid(inverse_depth.shape), self.metres.mount
-        pitch_rad = math.nan if mount is None else mount.pitch_rad
-        return closeness_of_picture(inverse_depth, verdict.reason, grid, pitch_rad)
+        grid = self.metres.grid(inverse_depth.shape)
+        return closeness_of_picture(inverse_depth, verdict.reason, grid, self.metres.pitch_rad)
 
 
 def look_of(ctx: click.Context, values: dict[str, Any]) -> Look:

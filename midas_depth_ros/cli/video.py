@@ -140,8 +140,9 @@ scale of a network's output changes with every frame: each frame is first aligne
 then averaged over --steady seconds. Colours follow slowly (--range-time-constant).
 
 With --mode metric the colours are metres, which needs --camera-height, --camera-pitch and
---horizontal-fov, or --fixed-scale. Frames without a floor are grey. Colours range from the nearest
-to the farthest distance in the first frame, unless --metric-near and --metric-far are given.
+--horizontal-fov, or --fixed-scale. Frames without a floor are grey. Colours range from the 2nd to
+the 98th percentile of the distances in the first frame with metres, unless --metric-near and
+--metric-far are given.
 
 Blind frames (dark, overexposed, fogged, out of focus, covered) and blind parts of frames are grey,
 and their closeness is unknown; so are frozen frames of a camera or a bag. Their number and the

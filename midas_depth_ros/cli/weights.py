@@ -37,12 +37,13 @@ of_model = click.option(
 @click.group(invoke_without_command=True)
 @click.pass_context
 def weights(ctx: click.Context) -> None:
-    """Show, fetch and verify the weights of MiDaS_small, or of another model (--model).
+    """Show, fetch and verify the weights of MiDaS_small, or of another model.
 
-    Without a command: show. Weights are looked up in the folder MIDAS_DEPTH_WEIGHTS_DIR, in the
-    user's cache and in the caches of torch hub and of Hugging Face's hub. They are downloaded into
-    that folder if it is set, else into the user's cache. MIDAS_DEPTH_WEIGHTS_URL is a mirror to
-    download from: the file, or, with a slash at the end, the folder that contains it.
+    Without a command: show; another model is named to a command, as in show --model NAME. Weights
+    are looked up in the folder MIDAS_DEPTH_WEIGHTS_DIR, in the user's cache and in the caches of
+    torch hub and of Hugging Face's hub. They are downloaded into that folder if it is set, else
+    into the user's cache. MIDAS_DEPTH_WEIGHTS_URL is a mirror to download from: the file, or, with
+    a slash at the end, the folder that contains it.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(show, model=models.PREFERRED)

@@ -15,13 +15,17 @@ from midas_depth_ros.cli import demo as demo_command
 from midas_depth_ros.cli.image import image
 from midas_depth_ros.cli.main import main
 from midas_depth_ros.cli.options import (
+    Look,
     angle_names,
     as_options,
     heatmap_options,
     in_radians,
+    metres_of,
     option_of,
 )
 from midas_depth_ros.cli.video import video
+from midas_depth_ros.geometry import CameraModel, CameraMount, closeness_of_picture
+from midas_depth_ros.images.blindness import Verdict
 from midas_depth_ros.options.declarations import Spec, specs
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
@@ -43,6 +47,12 @@ def test_every_heatmap_parameter_is_an_option_like_it(command, spec):
         assert tuple(option.type.choices) == spec.choices
     if spec.minimum is not None:
         assert (option.type.min, option.type.max) == (spec.minimum, spec.maximum)
+
+
+@pytest.mark.parametrize('command', [image, video])
+def test_no_default_is_shown_for_ends_that_are_fitted_to_the_picture(command):
+    shown = {each.name: each.show_default for each in command.params if 'metric_' in each.name}
+    assert shown == dict.fromkeys(('metric_near', 'metric_far'), 'as the picture has it')
 
 
 def test_defaults_are_those_of_the_heatmap():
@@ -181,3 +191,17 @@ def test_a_demo_does_not_start_with_an_address_that_is_not_this_machine(address)
     assert ran.exit_code == 2
     assert 'cannot be listened on' in ' '.join(ran.output.replace('│', ' ').split())
     assert '127.0.0.1' in ran.output
+
+
+@pytest.mark.parametrize(('height', 'scale'), [(math.nan, None), (math.nan, 2.0), (0.3, None)])
+def test_pitch_places_the_horizon_of_closeness_with_and_without_a_height(height, scale):
+    """As in the node, which needs no height for it."""
+    grid = CameraModel.from_field_of_view(256, 192, 1.2).normalised_grid()
+    floor = np.maximum(CameraMount(0.3, 0.3).ground_inverse_depth(grid), 0)
+    depth = (2 * floor + 0.4).astype(np.float32)
+    depth[60:110, 100:140] = depth[110, 120]  # a box
+    values = {'camera_height': height, 'camera_pitch': 0.3, 'camera_roll': 0.0, 'rotate': 0}
+    values |= {'horizontal_fov': 1.2, 'fixed_scale': scale, 'fixed_shift': None}
+    near = Look(HeatmapOptions(), metres_of(values)).closeness(depth, Verdict())
+    assert near == closeness_of_picture(depth, '', grid, 0.3)
+    assert near != closeness_of_picture(depth, '', grid)

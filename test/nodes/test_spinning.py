@@ -106,6 +106,26 @@ def test_signal_while_spinning(start, number: signal.Signals) -> None:
     assert program.text == 'ready\nclosed with ROS running: True\n'
 
 
+@pytest.mark.parametrize(
+    ('given', 'named'),
+    [
+        (['-p', 'camera_height:=0.3'], '-p camera_height:=0.3'),
+        (['camera_height:=0.3'], 'camera_height:=0.3'),
+        (['--params-file', 'mine.yaml', '--ros-args', '-p', 'x:=1'], '--params-file mine.yaml'),
+        (['12', '--ros-args', '-p', 'x:=1', '--', '-'], ''),
+    ],
+)
+def test_what_ros_would_ignore_silently_is_named(start, given: list[str], named: str) -> None:
+    """A height that is not read leaves a robot without metres, and nobody would know why."""
+    program = start('-c', f'{PRELUDE}\nsys.exit(run_node(Example))', *given)
+    program.read_until('ready')
+    assert program.end(signal.SIGINT) == 0
+    said = [line for line in program.text.splitlines() if 'WARN' in line]
+    assert len(said) == bool(named), program.text
+    if named:
+        assert f'ignored: {named}: parameters and remappings follow after --ros-args' in said[0]
+
+
 @pytest.mark.parametrize('number', SIGNALS)
 def test_the_running_callback_may_finish(start, number: signal.Signals) -> None:
     body = """

@@ -26,6 +26,7 @@ from rclpy.guard_condition import GuardCondition
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.options.text import printable
@@ -312,6 +313,9 @@ class NodeExecutor(SingleThreadedExecutor):
         return bool(super().can_execute(entity))
 
 
+ROS_OPTIONS = ('-p', '--param', '--params-file', '-r', '--remap', '--log-level')
+
+
 def run_node(
     make_node: Callable[[], Node],
     args: Sequence[str] | None = None,
@@ -357,7 +361,18 @@ def _started(args: Sequence[str] | None) -> bool:
     except RuntimeError as error:  # raised by rcl for invalid --ros-args
         get_logger('midas_depth_ros').fatal(f'ROS arguments refused: {error}')
         return False
+    _warn_of_ignored(sys.argv[1:] if args is None else args)
     return True
+
+
+def _warn_of_ignored(args: Sequence[str]) -> None:
+    """Warn of what is meant for ROS and does not follow --ros-args: rcl ignores it silently."""
+    left = remove_ros_args(list(args))
+    if any(':=' in word or word in ROS_OPTIONS for word in left):
+        get_logger('midas_depth_ros').warning(
+            f'ignored: {printable(" ".join(left))}: parameters and remappings follow after '
+            '--ros-args, as in --ros-args -p NAME:=VALUE'
+        )
 
 
 def _spin(
