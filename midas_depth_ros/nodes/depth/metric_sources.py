@@ -152,13 +152,16 @@ class Mounting(qos.Subscriber):
 
     def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
         """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
+        fixed = self.on_body(stamp, optical_frame)
+        return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
+
+    def on_body(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
+        """The same without the tilt that an Imu measures: beside what tilts with the body, too."""
         if self.shared:
             return Refusal(self.shared)
         if self._tf is not None:
-            fixed = self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
-        else:
-            fixed = mount_by_parameters(self._mount)
-        return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
+            return self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
+        return mount_by_parameters(self._mount)
 
     def pitch_at(self, stamp: int, optical_frame: str) -> float | Refusal:
         """The pitch down at a stamp (ns) in radians; NaN if not given. Needs no height."""
@@ -352,7 +355,10 @@ class ReferenceInput(qos.Subscriber):
         mount: CameraMount,
         settings: DepthNodeSettings,
     ) -> ReferencePoints | Refusal:
-        """The newest message's points in the pixels of `camera`, or why there are none."""
+        """The newest message's points in the pixels of `camera`, or why there are none.
+
+        mount: of the camera on the body, as `Mounting.on_body`: the sensor tilts as the camera.
+        """
         message = self._newest
         if self._subscription is None:
             return Refusal(f'{self._topic} is not subscribed to')
