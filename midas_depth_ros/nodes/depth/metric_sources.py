@@ -119,6 +119,11 @@ class Mounting(qos.Subscriber):
         return self._options[1]
 
     @property
+    def parameters(self) -> MountOptions:
+        """The parameters of this camera's mount as they are now; an equal object if unchanged."""
+        return self._mount
+
+    @property
     def body_frame(self) -> str:
         """The frame of what is measured along this camera's floor."""
         return self._mount.body_frame
