@@ -216,6 +216,8 @@ class FrameExchange:
             replaced = None
             if self._capacity == 1 and queue:
                 replaced = queue.popleft()
+                if replaced.restarted:  # time began anew for this frame, too
+                    frame = dataclasses.replace(frame, restarted=True)
             else:
                 self._changed.wait_for(lambda: len(queue) < self._capacity or self._closed)
             if self._closed:
