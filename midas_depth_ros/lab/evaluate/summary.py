@@ -294,7 +294,7 @@ def sigma_figures(frames: Sequence[FrameRecord]) -> Numbers | None:
     """Return the share of pixels within one and two sigma of the truth; None without a sigma."""
     having = [frame for frame in frames if len(frame.sigma) == len(frame.z_true) > 0]
     true, said, sigma = (joined(having, name) for name in ('z_true', 'z_said', 'sigma'))
-    known = np.isfinite(said) & np.isfinite(sigma) & (sigma > 0)
+    known = np.isfinite(said) & np.isfinite(sigma)
     if known.sum() < LEAST_PIXELS:
         return None
     true, said, sigma = true[known], said[known], sigma[known]
@@ -315,8 +315,13 @@ def sigma_figures(frames: Sequence[FrameRecord]) -> Numbers | None:
 def deviations(
     true: NDArray[np.float32], said: NDArray[np.float32], sigma: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return how many sigma each pixel is off, in 1/Z, where sigma is symmetric."""
-    return np.abs(1 / said - 1 / true) / (sigma / said**2)
+    """Return how many sigma each pixel is off, in 1/Z, where sigma is symmetric.
+
+    A sigma of 0 claims to be exact: then that is none, or inf.
+    """
+    off = np.abs(1 / said - 1 / true)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.where(off > 0, off / (sigma / said**2), np.float32(0))
 
 
 def _within(off: NDArray[np.float32]) -> Numbers:

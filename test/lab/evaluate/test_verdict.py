@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from midas_depth_ros.lab.evaluate.frames import FrameRecord
+from midas_depth_ros.lab.evaluate.summary import sigma_figures
 from midas_depth_ros.lab.evaluate.verdict import (
     LEAST_MOMENTS,
     Driving,
@@ -125,3 +128,13 @@ def test_tapes_give_trials_where_there_is_no_corridor(frame):
     found = verdict(frames)
     assert found['of'] == 'the measured pixels'
     assert [row['verdict'] for row in found['speeds']] == ['safe', 'safe']
+
+
+def test_a_sigma_of_nothing_is_not_left_out():
+    """Who claims to be exact and is not is off by more than any sigma."""
+    true = np.full(100, 2.0, np.float32)
+    said, sigma = true.copy(), np.zeros(100, np.float32)
+    said[:40] = 2.5
+    record = FrameRecord(0, 0.0, z_true=true, z_said=said, sigma=sigma)
+    found = sigma_figures([record])
+    assert (found['pixels'], found['within_1'], found['within_2']) == (100, 0.6, 0.6)
