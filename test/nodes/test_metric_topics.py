@@ -644,6 +644,28 @@ def test_calibrate_pitch_finds_the_mount(ros, run):
     assert pitch == pytest.approx(0.17 - HEIGHT_M / 9, abs=0.01)
 
 
+def test_calibrate_pitch_leaves_out_the_tilt_that_an_imu_measures(ros, run):
+    """Else what is written down would count twice, since the Imu adds it in every frame."""
+    nod = 0.05
+    exact = scene_depth(pose=Pose(z_m=HEIGHT_M, pitch_rad=0.17 + nod))
+    _, send = run(exact, imu_topic='imu')
+    imu = ros.publisher(Imu, 'imu')
+
+    def hear(head):
+        tilted = Quaternion(w=math.cos(nod / 2), y=math.sin(nod / 2))
+        imu.publish(Imu(header=head, orientation=tilted))
+        ros.spin_for(0.02)
+
+    client = ros.node.create_client(Trigger, 'depth_node/calibrate_pitch')
+    ros.spin_until(client.service_is_ready)
+    answer = client.call_async(Trigger.Request())
+    while not answer.done():
+        send(before=hear)
+    assert answer.result().success, answer.result().message
+    pitch = float(answer.result().message.split('camera_pitch: ')[1].split()[0])
+    assert pitch == pytest.approx(0.17 - HEIGHT_M / 9, abs=0.01)
+
+
 def test_calibrate_pitch_of_a_stopped_node_says_what_to_do(ros, run):
     node_name = 'depth_node'
     run(scene_depth(), autostart=True)
