@@ -161,12 +161,10 @@ def judged_beams(
     """Return which beams say free where there is a truth, which of these are false, and the same of
     those that report something.
 
-    A beam says free up to where the floor was seen free, or to the end where it is clear.
+    A beam says free as `said_free` gives it.
     """
-    said = beams_joined(frames, 'said')
-    free = np.nan_to_num(beams_joined(frames, 'seen_free'), nan=0.0)
+    said, free = beams_joined(frames, 'said'), said_free(frames, range_max_m)
     nearest, looked = beams_joined(frames, 'nearest'), beams_joined(frames, 'looked')
-    free = np.where(np.isposinf(said), np.float32(range_max_m), free)
     known = ~np.isnan(looked)
     claim = known & (free > 0)
     false_clear = claim & (nearest < free - tolerance_m(nearest))
@@ -177,6 +175,16 @@ def judged_beams(
         alarm &= (looked >= said) | np.isfinite(nearest)
         false_alarm = alarm & (beyond > said + tolerance_m(said))
     return claim, false_clear, alarm, false_alarm
+
+
+def said_free(frames: Sequence[FrameRecord], range_max_m: float) -> NDArray[np.float32]:
+    """Return up to where each beam says free, metres: to the end where it is clear, up to what it
+    reports unless nothing was seen free before that, else as far as the floor was seen free.
+    """
+    said, seen = beams_joined(frames, 'said'), beams_joined(frames, 'seen_free')
+    free = np.nan_to_num(seen, nan=0.0)
+    free = np.where(np.isfinite(said) & (seen != 0), np.fmax(free, said), free)
+    return np.where(np.isposinf(said), np.float32(range_max_m), free)
 
 
 def _rate(some: NDArray[np.bool_], of: NDArray[np.bool_]) -> float | None:
