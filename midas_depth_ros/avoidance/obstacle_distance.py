@@ -82,7 +82,7 @@ def obstacle_distance(
             'angle_increment'
         )
     near = np.where(values == -math.inf, range_min, values)
-    hit = (near >= range_min) & (near <= range_max)
+    hit = (near >= range_min) & (near <= range_max) & np.isfinite(near)
     clear = values == math.inf
     if angle_increment < 0:  # a sensor that is mounted upside down
         near, hit, clear = near[::-1], hit[::-1], clear[::-1]

@@ -229,8 +229,8 @@ def read_scan(
     measure (an obstacle) and NaN is unknown; beyond `range_max` is clear; below `range_min`, zero
     and negative are unknown. `seen_free` (n,) in m: how far an unknown beam was nevertheless seen
     free; values that are negative or not finite are ignored, and 0 says that what an earlier scan
-    saw there is not known any more. `smallest_obstacle_m`: the widest gap
-    between two beams that still counts as known. Raises BadScan.
+    saw there is not known any more, nor what is before a hit there. `smallest_obstacle_m`: the
+    widest gap between two beams that still counts as known. Raises BadScan.
     """
     raw = np.asarray(ranges, np.float64)
     _check_angles(raw, angle_min, angle_max, angle_increment)
@@ -247,7 +247,8 @@ def read_scan(
         clean[raw == 0] = np.inf
     known = np.where(np.isposinf(clean), range_max, np.nan_to_num(clean, nan=0.0))
     if seen_free is not None:
-        known = np.where(np.isnan(clean), _seen_free_m(seen_free, raw.size, range_max), known)
+        seen = _seen_free_m(seen_free, raw.size, range_max)
+        known = np.where(np.isnan(clean) | (seen == LOOKED_M), seen, known)
     first, step, bundled, bundled_known = _bundled(angle_min, angle_increment, clean, known)
     hit = np.flatnonzero(np.isfinite(bundled))
     bearings = first + step * hit + place.yaw

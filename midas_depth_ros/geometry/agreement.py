@@ -275,7 +275,8 @@ class Agreement:
     def values(self) -> dict[str, str]:
         """What each source said of the last frame, for diagnostics."""
         values = {f'says {WORDS.get(name, name)}': text for name, text in self._said.items()}
-        for (first, second), pair in self._pairs.items():
+        # A copy, since another thread may ask while a frame is judged.
+        for (first, second), pair in list(self._pairs.items()):
             values[f'{WORDS.get(first, first)} by {WORDS.get(second, second)}'] = (
                 f'{pair.ratio:.3f}'
             )

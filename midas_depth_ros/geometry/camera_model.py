@@ -21,6 +21,7 @@ from midas_depth_ros.geometry.fitting import GeometryError
 NO_DISTORTION = ('', 'none')
 NO_LENS: tuple[str, tuple[float, ...]] = ('', ())
 ROUND_TRIP_PIXELS = 0.05  # how closely an undistorted pixel must map back to itself
+SAME_VIEW = 0.01  # share of a focal length, and of the picture for its principal point
 
 
 class CameraModelError(GeometryError, ValueError):
@@ -116,6 +117,21 @@ class CameraModel:
             fy=self.fy * y_scale,
             cx=(self.cx + 0.5) * x_scale - 0.5,
             cy=(self.cy + 0.5) * y_scale - 0.5,
+        )
+
+    def sees_as(self, other: CameraModel) -> bool:
+        """Return whether both see the same, whatever the sizes of their pictures: to `SAME_VIEW`,
+        since a camera that focuses may correct its calibration from picture to picture.
+        """
+        lens = self.distortion_model, self.distortion
+        if lens != (other.distortion_model, other.distortion):
+            return False
+        theirs = other.scaled(self.width, self.height)
+        return (
+            abs(theirs.fx - self.fx) <= SAME_VIEW * self.fx
+            and abs(theirs.fy - self.fy) <= SAME_VIEW * self.fy
+            and abs(theirs.cx - self.cx) <= SAME_VIEW * self.width
+            and abs(theirs.cy - self.cy) <= SAME_VIEW * self.height
         )
 
     def turned(self, degrees: int) -> CameraModel:

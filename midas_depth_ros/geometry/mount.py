@@ -25,6 +25,7 @@ from midas_depth_ros.geometry.scale import Refusal, ScaleShift
 
 MAX_TILT_RAD = math.radians(80.0)
 MAX_YAW_RAD = math.radians(2.0)
+UNTILTING = 20  # steps, after which nothing is left of tilts that robots survive
 
 
 class MountError(GeometryError, ValueError):
@@ -90,6 +91,23 @@ class CameraMount:
         return CameraMount(
             self.height_m, math.asin(max(-1.0, min(1.0, ahead))), math.atan2(across, below)
         )
+
+    def untilted(
+        self, roll_rad: float, pitch_rad: float, camera_yaw_rad: float = 0.0
+    ) -> CameraMount:
+        """Return the mount on the body of which `tilted` by the same is this one.
+
+        Raises `MountError` as always.
+        """
+        found = self
+        for _ in range(UNTILTING):
+            made = found.tilted(roll_rad, pitch_rad, camera_yaw_rad)
+            found = CameraMount(
+                self.height_m,
+                found.pitch_rad + self.pitch_rad - made.pitch_rad,
+                found.roll_rad + math.remainder(self.roll_rad - made.roll_rad, math.tau),
+            )
+        return found
 
     def body_axes(self) -> np.ndarray:
         """Return (3, 3) float64: from the optical frame to the body frame."""

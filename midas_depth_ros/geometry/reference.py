@@ -296,7 +296,10 @@ def range_points(
     range_m: float, optical_from_sensor: np.ndarray, camera: CameraModel, *,
     range_min: float = 0.0, range_max: float = math.inf,
 ) -> ReferencePoints:  # fmt: skip
-    """Project a sensor_msgs/Range along its axis: one point, or none."""
-    good = math.isfinite(range_m) and range_min <= range_m <= range_max and range_m > 0
+    """Project a sensor_msgs/Range along its axis: one point, or none.
+
+    Many sensors that see nothing say `range_max`, as our own proximity does: that is no distance.
+    """
+    good = math.isfinite(range_m) and range_min <= range_m < range_max and range_m > 0
     point = np.array([[range_m, 0.0, 0.0]] if good else np.zeros((0, 3)))
     return cloud_points(point, optical_from_sensor, camera)

@@ -41,7 +41,8 @@ class Scan:
     """(n,) float32 metres along the floor, counter-clockwise about body z.
 
     ranges: as of a LaserScan, see the module. seen_free: how far the floor was seen free on each
-    bearing, at most `range_max`; NaN where it was not, all 0 where the scans before are refuted.
+    bearing, at most `range_max`; NaN where it was not, all 0 where the scans before are refuted or
+    the floor comes into view too late: then nothing is free before an obstacle either.
     """
 
     ranges: NDArray[np.float32]
@@ -102,6 +103,7 @@ class Beams:
         self.view_begins_m = float(ahead[straight].min(initial=np.inf))
         first = self._by_group(np.fmin, ahead.ravel()[self._pixels], np.inf)
         self._begins_in_time = first <= min(VIEW_BEGINS * self.view_begins_m, max_blind_m)
+        self._blind = self.view_begins_m > max_blind_m
 
     def scan(self, obstacles: Obstacles, *, range_min: float, range_max: float) -> Scan:
         """Return the scan of one frame. A range below `range_min` is given as `range_min`, since
@@ -136,6 +138,8 @@ class Beams:
         near = obstacle <= range_max
         ranges[near] = np.minimum(obstacle, unknown)[near]
         free = np.minimum(seen, np.where(np.isfinite(ranges), ranges, np.float32(range_max)))
+        if self._blind:
+            free[:] = 0.0
         ranges[ranges < range_min] = range_min
         return Scan(self._to_beams(ranges), self._to_beams(free))
 
@@ -208,6 +212,8 @@ def corridor_free_m(
     exact than single beams; inf without one. begins_m: `Beams.view_begins_m`; what is nearer is not
     checked. 0 = nothing is known.
     """
+    if not scan.seen_free.any():  # (NaN is not 0)
+        return 0.0
     angle = angle_min + angle_increment * np.arange(len(scan.ranges))
     with np.errstate(divide='ignore', invalid='ignore'):
         leaves = 0.5 * width_m / np.abs(np.tan(angle))  # metres ahead, where a beam has left it

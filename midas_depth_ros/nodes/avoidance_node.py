@@ -37,6 +37,7 @@ from midas_depth_ros.avoidance import (
     read_scan,
 )
 from midas_depth_ros.images import NANOSECONDS, stamp_ns
+from midas_depth_ros.nodes.depth.stamps import PublisherWatch
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import status_message
 from midas_depth_ros.nodes.ros.parameters import ParameterServer, printed_help
@@ -300,6 +301,7 @@ class AvoidanceNode(Node):
         self._inputs: dict[str, InputStatistics] = {}
         self._reasons_logged: dict[str, tuple[str, ...]] = {}
         self._subscriptions_by_name: dict[str, Any] = {}
+        self._watches: dict[str, PublisherWatch] = collections.defaultdict(PublisherWatch)
         # The newest scan and its place, until its seen_free arrives.
         self._waiting_scan: tuple[LaserScan, PlacedFrame] | None = None
         self._seen_free: collections.deque[LaserScan] = collections.deque(maxlen=WAITING_SEEN_FREE)
@@ -393,8 +395,22 @@ class AvoidanceNode(Node):
         fault = self._avoidance.command(twist.linear.x, twist.angular.z, moment)
         self._note('cmd_vel_in', fault, moment)
 
-    def _on_scan(self, message: LaserScan) -> None:
-        if not self._is_current('scan'):
+    def _is_of_one(self, name: str, info: Any) -> bool:
+        """Refuse a message if it may be of another sensor than those before.
+
+        What one sensor sees beside what the other does not see would count as free by turns.
+        """
+        subscription, steady_s = self._subscriptions_by_name[name], time.monotonic()
+        watch = self._watches[name]
+        watch.add(qos.number_of(info), steady_s)
+        if not watch.mixed(qos.count_publishers(self, subscription), steady_s):
+            return True
+        nodes = qos.publisher_nodes(self, subscription)
+        self._refuse(name, qos.mixed_words(subscription.topic_name, nodes, 'messages'))
+        return False
+
+    def _on_scan(self, message: LaserScan, info: Any) -> None:
+        if not (self._is_current('scan') and self._is_of_one('scan', info)):
             return
         moment = self._moment(message.header)
         seen_free = self._seen_free_of(message)
@@ -448,8 +464,8 @@ class AvoidanceNode(Node):
             self._avoidance.options.smallest_obstacle,
         )
 
-    def _on_closeness(self, message: Vector3Stamped) -> None:
-        if not self._is_current('closeness'):
+    def _on_closeness(self, message: Vector3Stamped, info: Any) -> None:
+        if not (self._is_current('closeness') and self._is_of_one('closeness', info)):
             return
         near, moment = message.vector, self._moment(message.header)
         fault = self._avoidance.see_closeness(near.x, near.y, near.z, moment)

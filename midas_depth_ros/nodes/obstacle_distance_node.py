@@ -16,9 +16,15 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import LaserScan
 
-from midas_depth_ros.avoidance import BadSectors, ObstacleDistance, obstacle_distance
+from midas_depth_ros.avoidance import (
+    BadSectors,
+    MessageTimes,
+    ObstacleDistance,
+    obstacle_distance,
+)
+from midas_depth_ros.avoidance.freshness import StampChecker
 from midas_depth_ros.avoidance.obstacle_distance import BINS, CM, SECTOR_RAD
-from midas_depth_ros.images import stamp_ns
+from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.ros import boundary
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import copied_header
@@ -39,6 +45,7 @@ class ObstacleDistanceNode(Node):
         super().__init__('obstacle_distance_node', **node_options)
         try:
             self._parameter_server = ParameterServer(self, ObstacleDistanceSettings)
+            self._stamps = StampChecker()
             kind: Any = LaserScan
             if self._parameter_server.current.autopilot == 'px4':
                 kind = px4_message_type()
@@ -69,11 +76,22 @@ class ObstacleDistanceNode(Node):
                 range_max=scan.range_max,
                 sensor_yaw=self._parameter_server.current.sensor_yaw,
             )
+            late = self._late(scan)
+            if late:
+                raise BadSectors(late)
         except BadSectors as error:
             boundary.refuse(self, self._subscription.topic_name, str(error))
             return
         make = mavros_message if self._kind is LaserScan else px4_message
         self._publisher.publish(make(sectors, scan, self._kind))
+
+    def _late(self, scan: LaserScan) -> str:
+        """Why a scan is not of now, by its stamp; '' if it is, or its stamp is of another clock."""
+        times = (self.get_clock().now().nanoseconds, stamp_ns(scan.header))
+        received_s, stamp_s = (each / NANOSECONDS for each in times)
+        timeout_s = self._parameter_server.current.timeout
+        moment = MessageTimes(received_s, stamp_s)
+        return self._stamps.fault_of(moment, timeout_s, 'auto', other_clock=True)
 
 
 def px4_message_type() -> Any:

@@ -325,3 +325,10 @@ class ObstacleDistanceSettings(Options):
         minimum=-3.1416,
         maximum=3.1416,
     )
+    timeout: float = _duration(
+        0.8,
+        'Scans that were measured longer ago than this, by a stamp of our clock, are refused, as '
+        'are those whose stamp stands still: to an autopilot whatever arrives is new.',
+        minimum=0.05,
+        maximum=5.0,
+    )

@@ -127,6 +127,14 @@ def test_far_limits_leave_room_for_clear():
     assert found.distances_cm[0] == found.max_cm, 'nearer than it is, and not lost'
 
 
+def test_a_sensor_without_a_farthest_range_may_see_nothing():
+    values = np.full(121, np.inf)
+    values[60] = 2.0
+    found = scan(values, range_max=math.inf)
+    assert found.distances_cm[0] == 200
+    assert found.distances_cm[4] == found.clear_cm < UNKNOWN_CM
+
+
 @pytest.mark.parametrize(
     ('more', 'said'),
     [

@@ -234,6 +234,17 @@ def test_a_beam_that_was_seen_free_for_nothing_has_looked_and_knows_nothing():
         assert not view.knows_ahead(0.3)
 
 
+def test_before_a_hit_nothing_is_known_where_nothing_was_seen_free():
+    """As of a camera whose view of the floor begins too late: a low thing may be before a wall."""
+    known = read_scan([4.0] * 21, -0.2, 0.2, 0.02, 0.1, 8.0, seen_free=[math.nan] * 21)
+    blind = read_scan([4.0] * 21, -0.2, 0.2, 0.02, 0.1, 8.0, seen_free=[0.0] * 21)
+    x, y = np.array([1.0]), np.array([0.0])
+    assert known.coverage.knows(x, y).all()
+    assert not blind.coverage.knows(x, y).any()
+    assert not blind.knows_ahead(0.3)
+    np.testing.assert_array_equal(blind.x, known.x)  # the wall is there all the same
+
+
 def test_a_seen_free_of_another_size_is_refused():
     with pytest.raises(BadScan, match='seen_free has 3 ranges, the scan 2'):
         read_scan([1.0, 2.0], 0.0, 0.1, 0.1, 0.05, 8.0, seen_free=[1.0, 2.0, 3.0])

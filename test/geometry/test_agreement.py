@@ -600,3 +600,17 @@ def test_a_step_or_a_ramp_that_deceives_the_floor_is_refused(view):
         else:
             assert isinstance(given, Refusal)
             assert 'a ramp or a step' in given.reason
+
+
+def test_what_was_said_can_be_asked_for_while_a_frame_is_judged():
+    """Diagnostics do so in another thread: an exception there would end the node."""
+    agreement = Agreement()
+
+    class Judged:
+        @property
+        def ratio(self) -> float:
+            agreement._pairs.setdefault(('model', 'odometry'), self)
+            return 1.0
+
+    agreement._pairs[('ground_plane', 'odometry')] = Judged()
+    assert agreement.values()['the floor by the odometry'] == '1.000'

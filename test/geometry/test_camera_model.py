@@ -272,3 +272,18 @@ def test_a_fisheye_ends_at_ninety_degrees():
     inside = angle < math.radians(88)
     np.testing.assert_allclose(np.hypot(x, y)[inside], np.tan(angle[inside]), rtol=1e-3)
     assert np.isnan(x[angle > math.radians(91)]).all()
+
+
+def test_a_camera_sees_the_same_at_any_size_and_while_it_focuses():
+    camera = CameraModel(640, 480, 500.0, 510.0, 320.0, 250.0, 'plumb_bob', (0.1, 0.0, 0.0, 0.0))
+    assert camera.scaled(160, 120).sees_as(camera)
+    assert camera.sees_as(dataclasses.replace(camera, fx=503.0, fy=513.0, cx=323.0))
+
+
+@pytest.mark.parametrize(
+    'other',
+    [{'fx': 510.0}, {'fy': 520.0}, {'cx': 330.0}, {'cy': 240.0}, {'distortion': (0.2,) * 4}],
+)
+def test_another_lens_or_zoom_sees_otherwise(other):
+    camera = CameraModel(640, 480, 500.0, 510.0, 320.0, 250.0, 'plumb_bob', (0.1, 0.0, 0.0, 0.0))
+    assert not dataclasses.replace(camera, **other).sees_as(camera)

@@ -52,3 +52,12 @@ def test_its_axes_are_those_of_a_body_frame(pitch, roll):
 def test_what_cannot_be_is_refused(values, words):
     with pytest.raises(MountError, match=words):
         CameraMount(*values)
+
+
+@pytest.mark.parametrize('yaw', [0.0, 0.6, -1.5])
+@pytest.mark.parametrize(('roll', 'pitch'), [(0.0, 0.1), (0.2, -0.15), (-0.3, 0.3)])
+def test_untilted_undoes_tilted(roll, pitch, yaw):
+    mount = CameraMount(0.3, 0.2, -0.1)
+    found = mount.tilted(roll, pitch, yaw).untilted(roll, pitch, yaw)
+    assert found.pitch_rad == pytest.approx(mount.pitch_rad, abs=1e-6)
+    assert found.roll_rad == pytest.approx(mount.roll_rad, abs=1e-6)

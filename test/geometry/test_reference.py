@@ -192,7 +192,7 @@ def test_a_range_finder_gives_the_pixel_on_its_axis():
     assert point.v[0] == pytest.approx(CAMERA.cy + 0.05 * CAMERA.fy)
     for nothing in (math.inf, math.nan, -1.0, 0.0):
         assert len(range_points(nothing, transform, CAMERA)) == 0
-    assert len(range_points(4.0, transform, CAMERA, range_max=4.0)) == 1
+    assert len(range_points(3.9, transform, CAMERA, range_max=4.0)) == 1
     assert len(range_points(4.1, transform, CAMERA, range_max=4.0)) == 0
 
 
@@ -230,3 +230,13 @@ def test_in_whatever_units_a_network_gives_depth_it_is_as_uncertain(unit):
     near, again = (fit_range(each, points) for each in (1 / depth, unit / depth))
     assert near.covariance[2] > 0
     np.testing.assert_allclose(again.covariance[2], near.covariance[2], rtol=1e-6)
+
+
+def test_a_range_finder_that_sees_nothing_measures_nothing():
+    """By nav2's rule, and that of many drivers, max_range is clear, and not a wall there."""
+    ahead = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+    camera = CameraModel.from_field_of_view(64, 48, 1.2)
+    limits = {'range_min': 0.05, 'range_max': 4.0}
+    assert len(range_points(3.99, ahead, camera, **limits)) == 1
+    for nothing in (4.0, math.inf, math.nan, 0.0, 0.04):
+        assert len(range_points(nothing, ahead, camera, **limits)) == 0

@@ -189,9 +189,11 @@ def test_a_camera_that_sees_no_near_floor_clears_nothing():
     box = Box(1.0, 0.0, 0.3, 0.4, 0.2)  # below the picture's lower border
     _, scan = looked(box, pose=high, max_blind_m=1.5)
     assert not np.isposinf(scan.ranges).any()
-    assert not np.isfinite(scan.seen_free).any()
+    assert not scan.seen_free.any()
     _, scan = looked(Box(4.0, 0.0, 0.3, 4.0, 1.0), pose=high, max_blind_m=1.5)
     assert scan.ranges[60] == pytest.approx(3.85, rel=0.03)  # what is seen is still reported
+    assert not scan.seen_free.any()  # but nothing is known to be free before it
+    assert corridor(scan, nearest_m=3.85, begins_m=2.0) == 0.0
 
 
 def test_where_the_horizon_is_not_in_view_sight_ends_with_the_picture():

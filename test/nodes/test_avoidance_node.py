@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from driving import diagnostics, read
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from ros_helpers import Ros
 from sensor_msgs.msg import LaserScan
 from traffic import Traffic, laser_scan
@@ -234,6 +234,40 @@ def test_scans_of_another_frame_are_refused_and_said(ros, start):
     assert "frame 'base_link' at" in read(found)['sensor place']
     traffic.scan = laser_scan(5.0)
     traffic.wait_speed(0.3)
+
+
+def clear_scan() -> LaserScan:
+    return laser_scan(INF)
+
+
+def far_closeness() -> Vector3Stamped:
+    return Vector3Stamped()
+
+
+@pytest.mark.parametrize(('source', 'made'), [('scan', clear_scan), ('closeness', far_closeness)])
+def test_two_sensors_on_one_topic_are_refused_and_said(ros, start, source, made):
+    """What one sees beside what the other does not see would count as free by turns."""
+    start(source=source)
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan, traffic.closeness = (0.3, 0.0), laser_scan(0.3), (0.0, 0.9, 0.0)
+    status(ros, 'stopped: obstacle')
+    other = ros.make_node('other_sensor')
+    publisher = other.create_publisher(type(made()), source, qos_profile_sensor_data)
+
+    def send():
+        message = made()
+        message.header.stamp = other.get_clock().now().to_msg()
+        publisher.publish(message)
+
+    timer = other.create_timer(0.01, send)
+    found = diagnostics(ros, 'avoidance', lambda s: 'publishers on' in s.message)
+    assert '/other_sensor' in found.message
+    ros.spin_for(1.5)
+    assert {t.linear.x for t in traffic.twists()} == {0.0}
+    timer.cancel()
+    ros.executor.create_task(other.destroy_publisher, publisher)
+    traffic.scan, traffic.closeness = laser_scan(5.0), (0.0, 0.0, 0.0)
+    traffic.wait(lambda t: t.linear.x > 0.1, 'going on')
 
 
 def test_the_frame_that_counts_can_be_named_and_changed(ros, start):

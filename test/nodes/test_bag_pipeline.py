@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 
@@ -256,3 +257,39 @@ def test_an_output_offers_what_the_parameters_override():
         wrong = {prefix.format('scan') + policy: value}
         with pytest.raises(ValueError, match=policy):
             BagPipeline(BrightnessEstimator(), settings, [CAMERA], (), print, print, wrong)
+
+
+class SteadyEstimator(BrightnessEstimator):
+    """1/Z of a scene, in the same scale in every frame."""
+
+    def __init__(self, depth_z: np.ndarray) -> None:
+        super().__init__()
+        self.depth_z = depth_z
+
+    def infer(self, rgb: np.ndarray) -> np.ndarray:
+        return np.where(np.isfinite(self.depth_z), 1 / self.depth_z, 0).astype(np.float32)
+
+
+def zoomed(line: BagPipeline) -> None:
+    line.process(cdr(1.55, CAMERA.info, camera_info_message(RGB, START_NS, focal=468.0)))
+
+
+def raised(line: BagPipeline) -> None:
+    settings = line._node.settings
+    line._node.settings = dataclasses.replace(settings, camera_height=2 * settings.camera_height)
+
+
+@pytest.mark.parametrize('change', [zoomed, raised])
+def test_a_scale_of_another_camera_or_mount_serves_no_frame(change):
+    """Nothing else tells that the metres of a wall that fills the picture would be others."""
+    estimator = SteadyEstimator(scene_depth(box()))
+    steady = {'picture_check': False, 'frozen_after': 0.0, 'scale.expiry': 60.0}
+    line = pipeline(estimator, ('depth/image', 'scan', 'proximity'), **MOUNT, **steady)
+    line.process(info())
+    for number in range(5):
+        made = line.process(image(1.0 + number / 10))
+    assert 'depth/image' in names(made)
+    estimator.depth_z = np.full_like(estimator.depth_z, 0.8)
+    assert 'depth/image' in names(line.process(image(1.5)))  # by the last scale
+    change(line)
+    assert names(line.process(image(1.6))) == []

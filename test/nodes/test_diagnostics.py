@@ -197,6 +197,15 @@ def test_messages_that_were_refused_recently_are_a_warning_of_the_node():
     assert refused in status.message
 
 
+def test_a_picture_that_is_not_checked_is_not_called_good(statistics):
+    assert values(camera_status(CAMERA, statistics))['picture'] == 'good'
+    unchecked = dataclasses.replace(CAMERA, checked=False)
+    said = values(camera_status(unchecked, statistics))['picture']
+    assert said == 'not checked: picture_check is off'
+    statistics.judged('frozen', '')
+    assert values(camera_status(unchecked, statistics))['picture'] == 'frozen'
+
+
 def test_what_was_thought_of_a_picture_is_not_said_of_one_that_nobody_looks_at(statistics):
     statistics.judged('dark', '')
     assert camera_status(CAMERA, statistics).level == DiagnosticStatus.ERROR

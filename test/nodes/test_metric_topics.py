@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,9 +14,14 @@ from lifecycle_msgs.msg import State
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, Range
 from std_srvs.srv import Trigger
 
-from midas_depth_ros.geometry import CameraModel, closeness
+from midas_depth_ros.geometry import CameraModel, CameraMount, closeness, point_cloud
 from midas_depth_ros.nodes.depth.node import DepthNode
-from midas_depth_ros.nodes.ros.messages import camera_info_message, cloud_array, image_message
+from midas_depth_ros.nodes.ros.messages import (
+    camera_info_message,
+    cloud_array,
+    image_message,
+    obstacles_message,
+)
 from midas_depth_ros.sim import Box, Pose, Room, Scene, render
 
 HEIGHT_M, PITCH_RAD = 0.3, 0.1
@@ -550,6 +556,32 @@ def test_a_lidar_gives_the_scale(ros, run):
     assert read(status)['scale source'] == 'reference'
 
 
+def test_a_sensor_that_nods_with_the_robot_stays_where_it_is_beside_the_camera(ros, run):
+    """What an Imu says of the floor changes nothing between two things that are bolted together."""
+    nod = 0.1
+    exact = scene_depth(
+        box(), box(x=2.5, y=-0.9), pose=dataclasses.replace(POSE, pitch_rad=PITCH_RAD + nod)
+    )
+    parameters = {**MOUNT, 'scale.source': 'points', 'reference.z': 0.0, 'imu_topic': 'imu'}
+    _, send = run(exact, output_size='network', **parameters)
+    depth = ros.collect(Image, 'camera/depth/image')
+    imu = ros.publisher(Imu, 'imu')
+    cloud = ros.publisher(PointCloud2, 'camera/reference/points')
+    fixed = CameraMount(HEIGHT_M, PITCH_RAD)
+    seen = point_cloud(exact, NETWORK.normalised_grid())[::12, ::12].reshape(-1, 3)
+    seen = seen[seen[:, 2] < 5] @ fixed.body_axes().T + (0.0, 0.0, HEIGHT_M)
+
+    def hear(head):
+        tilted = Quaternion(w=math.cos(nod / 2), y=math.sin(nod / 2))
+        imu.publish(Imu(header=head, orientation=tilted))
+        cloud.publish(obstacles_message(seen.astype(np.float32), head))
+        ros.spin_for(0.02)
+
+    send(depth, 3, before=hear)
+    near = exact < 5
+    assert np.abs(values(depth[-1])[near] / exact[near] - 1).max() < 0.03
+
+
 def test_a_range_finder_gives_the_scale_where_something_far_is_in_view(ros, run):
     exact = scene_depth(box(), pose=Pose(z_m=HEIGHT_M, pitch_rad=PITCH_RAD))
     parameters = {**MOUNT, 'scale.source': 'range', 'reference.z': 0.2, 'output_size': 'network'}
@@ -609,6 +641,28 @@ def test_calibrate_pitch_finds_the_mount(ros, run):
     assert answer.result().success, answer.result().message
     pitch = float(answer.result().message.split('camera_pitch: ')[1].split()[0])
     # Without a reference the far wall (9 m) passes for infinity: 0.3 / 9 too little.
+    assert pitch == pytest.approx(0.17 - HEIGHT_M / 9, abs=0.01)
+
+
+def test_calibrate_pitch_leaves_out_the_tilt_that_an_imu_measures(ros, run):
+    """Else what is written down would count twice, since the Imu adds it in every frame."""
+    nod = 0.05
+    exact = scene_depth(pose=Pose(z_m=HEIGHT_M, pitch_rad=0.17 + nod))
+    _, send = run(exact, imu_topic='imu')
+    imu = ros.publisher(Imu, 'imu')
+
+    def hear(head):
+        tilted = Quaternion(w=math.cos(nod / 2), y=math.sin(nod / 2))
+        imu.publish(Imu(header=head, orientation=tilted))
+        ros.spin_for(0.02)
+
+    client = ros.node.create_client(Trigger, 'depth_node/calibrate_pitch')
+    ros.spin_until(client.service_is_ready)
+    answer = client.call_async(Trigger.Request())
+    while not answer.done():
+        send(before=hear)
+    assert answer.result().success, answer.result().message
+    pitch = float(answer.result().message.split('camera_pitch: ')[1].split()[0])
     assert pitch == pytest.approx(0.17 - HEIGHT_M / 9, abs=0.01)
 
 

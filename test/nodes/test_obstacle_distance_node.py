@@ -17,6 +17,7 @@ from midas_depth_ros.nodes.obstacle_distance_node import (
     ObstacleDistanceNode,
     px4_message,
 )
+from midas_depth_ros.nodes.ros.boundary import faults_of
 
 STEP = math.radians(0.5)
 
@@ -88,6 +89,31 @@ def test_two_sensors_on_one_topic_are_not_mixed(ros):
         second.publish(scan(np.full(121, np.inf)))
         ros.spin_for(0.05)
     assert len(got) == before
+
+
+def test_a_scan_that_is_late_or_frozen_is_not_passed_on(ros):
+    """To an autopilot whatever arrives is new."""
+    node = ros.make_node(ObstacleDistanceNode)
+    got = ros.collect(LaserScan, 'obstacle_distance')
+    scans = ros.publisher(LaserScan, 'scan')
+
+    def send(late_s: float) -> None:
+        scans.publish(
+            scan(mixed(), header=header(node.get_clock().now().nanoseconds / 1e9 - late_s))
+        )
+        ros.spin_for(0.1)
+
+    send(5.0)
+    assert not got
+    assert 'late: stamped 5' in faults_of(node)['/scan'].last
+    send(0.1)
+    assert len(got) == 1
+    scans.publish(scan(mixed(), header=got[0].header))
+    ros.spin_for(0.1)
+    assert len(got) == 1
+    assert 'frozen' in faults_of(node)['/scan'].last
+    send(0.1)
+    assert len(got) == 2
 
 
 def test_px4_without_its_messages_is_refused_with_the_remedy(ros):

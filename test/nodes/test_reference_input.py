@@ -13,7 +13,11 @@ from scans import fields
 from sensor_msgs.msg import LaserScan, PointCloud2, Range
 
 from midas_depth_ros.geometry import CameraModel, CameraMount, ReferencePoints, Refusal
-from midas_depth_ros.nodes.depth.metric_sources import MOST_POINTS, ReferenceInput
+from midas_depth_ros.nodes.depth.metric_sources import (
+    CALM_MESSAGES,
+    MOST_POINTS,
+    ReferenceInput,
+)
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
 from midas_depth_ros.nodes.ros.messages import cloud_message
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -68,6 +72,24 @@ def test_a_good_message_gives_points(points_of, source):
     points = points_of(source, GOOD[source])
     assert isinstance(points, ReferencePoints)
     assert len(points) > 0
+
+
+def test_sensors_that_take_turns_on_one_topic_give_nothing(ros):
+    """As a ring of range finders: what one measures to the side is not ahead."""
+    made = ReferenceInput(ros.node, 'camera', 'range')
+
+    def hear(frame: str):
+        message = Range(header=header(7), range=1.0, max_range=4.0)
+        message.header.frame_id = frame
+        made._on_message(message)
+        return made.points(7 * 10**9, CAMERA, MOUNT, settings())
+
+    assert len(hear('front')) > 0
+    for _ in range(3):
+        refused = hear('left')
+        assert "several frames ('front', 'left')" in refused.reason
+        assert isinstance(hear('front'), Refusal)
+    assert [isinstance(hear('front'), Refusal) for _ in range(CALM_MESSAGES)].count(False) >= 1
 
 
 @pytest.mark.parametrize('source', GOOD)

@@ -1,5 +1,6 @@
 """Throttling by stamps, newest frame only, fairness, and waiting for room."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -108,6 +109,15 @@ def test_a_new_frame_replaces_the_one_that_waits():
     assert exchange.put(frame('a', 1)) is None
     assert exchange.put(frame('a', 2)).message == 1
     assert exchange.take().message == 2
+
+
+def test_that_time_began_anew_is_not_lost_with_the_frame_that_said_it():
+    exchange = FrameExchange(('a', 'b'))
+    exchange.put(dataclasses.replace(frame('a', 1), restarted=True))
+    exchange.put(frame('b', 1))
+    exchange.put(frame('a', 2))
+    taken = {each.camera: each for each in (exchange.take(), exchange.take())}
+    assert (taken['a'].message, taken['a'].restarted, taken['b'].restarted) == (2, True, False)
 
 
 def test_cameras_take_turns_however_fast_one_of_them_is():

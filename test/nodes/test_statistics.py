@@ -1,5 +1,6 @@
 """Counts, rates, times and silence of a camera, on a clock that the test turns."""
 
+import collections
 import time
 
 import pytest
@@ -32,6 +33,19 @@ def test_median_and_p95_are_of_the_latest_window():
     for milliseconds in [5000] * 50 + list(range(1, 201)):
         times.add(milliseconds / 1e3)
     assert times.summary() == pytest.approx((100.5, 190), abs=1)
+
+
+def test_times_that_another_thread_clears_meanwhile_are_none():
+    """An exception in the timer of the diagnostics would end the node."""
+
+    class Cleared(collections.deque):
+        def __iter__(self):
+            self.clear()
+            return super().__iter__()
+
+    times = Times()
+    times._values = Cleared([1.0])
+    assert times.summary() is None
 
 
 def test_rates_are_of_the_last_seconds(statistics, clock):

@@ -26,6 +26,7 @@ from midas_depth_ros.lab.evaluate.summary import (
     beams_joined,
     judged_beams,
     ratios_of,
+    said_free,
 )
 from midas_depth_ros.lab.output import CommandError
 
@@ -231,8 +232,7 @@ def scan_against_truth(run: Run, range_max_m: float) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
         frames = run.frames
         true, said = beams_joined(frames, 'nearest'), beams_joined(frames, 'said')
-        free = beams_joined(frames, 'seen_free')
-        free = np.where(np.isposinf(said), np.float32(range_max_m), free)
+        free = said_free(frames, range_max_m)
         _, false_clear, _, _ = judged_beams(frames, range_max_m)
         fine = np.isfinite(true) & np.isfinite(said) & (true < range_max_m) & ~false_clear
         for mask, values, marker, colour, name in (

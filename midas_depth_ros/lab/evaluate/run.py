@@ -23,6 +23,7 @@ from midas_depth_ros.geometry import (
     CameraModelError,
     CameraMount,
     MetricFrame,
+    Refusal,
     TransformTree,
     turned,
 )
@@ -104,6 +105,7 @@ class Pending:
     view: FrameView | None
     metric: MetricFrame | None
     mount: CameraMount | None
+    on_body: CameraMount | None
     begins_m: float
 
 
@@ -180,19 +182,15 @@ class Comparison:
         else:
             record.refused, record.no_obstacles = output.refused, output.no_obstacles
             record.values = pipeline.values()
-        view, mount = observer.view, None
+        view, mount, on_body = observer.view, None, None
         if view is not None:
             stamp, frame_id = view.frame.stamp_ns, view.header.frame_id
-            mount = pipeline.camera.mounting.at(stamp, frame_id)
-        if observer.metric is not None and observer.metric.mount is not None:
-            mount = observer.metric.mount
-        self._await(
-            Pending(
-                *(record, published, view, observer.metric),
-                mount if isinstance(mount, CameraMount) else None,
-                output.view_begins_m,
-            )
-        )
+            mount = _known(pipeline.camera.mounting.at(stamp, frame_id))
+            on_body = _known(pipeline.camera.mounting.on_body(stamp, frame_id))
+        if mount is None and observer.metric is not None:
+            mount = observer.metric.mount  # as the floor in view shows it
+        begins_m = output.view_begins_m
+        self._await(Pending(record, published, view, observer.metric, mount, on_body, begins_m))
         return record
 
     def _await(self, pending: Pending) -> None:
@@ -258,7 +256,7 @@ class Comparison:
             return
         height, width = view.inverse_depth.shape
         camera = view.camera.scaled(width, height)
-        seen = PictureView(camera, pending.mount, settings, view.rotate)
+        seen = PictureView(camera, pending.mount, settings, view.rotate, pending.on_body)
         try:
             found = self._truth_of(record, rays, seen, view)
         except (ValueError, ArithmeticError) as error:
@@ -289,6 +287,10 @@ class Comparison:
     def _fail(self, text: str) -> None:
         self.faults.append(text)
         self._report(text)
+
+
+def _known(mount: CameraMount | Refusal) -> CameraMount | None:
+    return None if isinstance(mount, Refusal) else mount
 
 
 def own_camera(

@@ -161,12 +161,10 @@ def judged_beams(
     """Return which beams say free where there is a truth, which of these are false, and the same of
     those that report something.
 
-    A beam says free up to where the floor was seen free, or to the end where it is clear.
+    A beam says free as `said_free` gives it.
     """
-    said = beams_joined(frames, 'said')
-    free = np.nan_to_num(beams_joined(frames, 'seen_free'), nan=0.0)
+    said, free = beams_joined(frames, 'said'), said_free(frames, range_max_m)
     nearest, looked = beams_joined(frames, 'nearest'), beams_joined(frames, 'looked')
-    free = np.where(np.isposinf(said), np.float32(range_max_m), free)
     known = ~np.isnan(looked)
     claim = known & (free > 0)
     false_clear = claim & (nearest < free - tolerance_m(nearest))
@@ -177,6 +175,16 @@ def judged_beams(
         alarm &= (looked >= said) | np.isfinite(nearest)
         false_alarm = alarm & (beyond > said + tolerance_m(said))
     return claim, false_clear, alarm, false_alarm
+
+
+def said_free(frames: Sequence[FrameRecord], range_max_m: float) -> NDArray[np.float32]:
+    """Return up to where each beam says free, metres: to the end where it is clear, up to what it
+    reports unless nothing was seen free before that, else as far as the floor was seen free.
+    """
+    said, seen = beams_joined(frames, 'said'), beams_joined(frames, 'seen_free')
+    free = np.nan_to_num(seen, nan=0.0)
+    free = np.where(np.isfinite(said) & (seen != 0), np.fmax(free, said), free)
+    return np.where(np.isposinf(said), np.float32(range_max_m), free)
 
 
 def _rate(some: NDArray[np.bool_], of: NDArray[np.bool_]) -> float | None:
@@ -294,7 +302,7 @@ def sigma_figures(frames: Sequence[FrameRecord]) -> Numbers | None:
     """Return the share of pixels within one and two sigma of the truth; None without a sigma."""
     having = [frame for frame in frames if len(frame.sigma) == len(frame.z_true) > 0]
     true, said, sigma = (joined(having, name) for name in ('z_true', 'z_said', 'sigma'))
-    known = np.isfinite(said) & np.isfinite(sigma) & (sigma > 0)
+    known = np.isfinite(said) & np.isfinite(sigma)
     if known.sum() < LEAST_PIXELS:
         return None
     true, said, sigma = true[known], said[known], sigma[known]
@@ -315,8 +323,13 @@ def sigma_figures(frames: Sequence[FrameRecord]) -> Numbers | None:
 def deviations(
     true: NDArray[np.float32], said: NDArray[np.float32], sigma: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return how many sigma each pixel is off, in 1/Z, where sigma is symmetric."""
-    return np.abs(1 / said - 1 / true) / (sigma / said**2)
+    """Return how many sigma each pixel is off, in 1/Z, where sigma is symmetric.
+
+    A sigma of 0 claims to be exact: then that is none, or inf.
+    """
+    off = np.abs(1 / said - 1 / true)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.where(off > 0, off / (sigma / said**2), np.float32(0))
 
 
 def _within(off: NDArray[np.float32]) -> Numbers:

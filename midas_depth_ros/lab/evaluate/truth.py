@@ -78,22 +78,31 @@ class PictureView:
     """What of our side the truth is brought into.
 
     camera: of the turned picture, at the size of the network's answer (width, height). mount: None
-    where it is not known: then only pixels are compared. rotate: clockwise, in degrees.
+    where it is not known: then only pixels are compared. rotate: clockwise, in degrees. on_body:
+    the mount without the tilt that an Imu measures, since the sensor tilts as well; None = `mount`.
     """
 
     camera: CameraModel
     mount: CameraMount | None
     settings: DepthNodeSettings
     rotate: int = 0
+    on_body: CameraMount | None = None
 
-    def body_from_optical(self) -> np.ndarray | None:
-        """Return (4, 4) float64, of the turned picture; None without a mount."""
-        if self.mount is None:
-            return None
-        transform = np.eye(4)
-        transform[:3, :3] = self.mount.body_axes()
-        transform[2, 3] = self.mount.height_m
-        return transform
+    def floor_from_optical(self) -> np.ndarray | None:
+        """Return (4, 4) float64, of the turned picture, into the level body; None: no mount."""
+        return None if self.mount is None else _body_from_optical(self.mount)
+
+    def optical_from_body(self) -> np.ndarray | None:
+        """Return (4, 4) float64, from the body that carries camera and sensor; None likewise."""
+        mount = self.on_body or self.mount
+        return None if mount is None else np.linalg.inv(_body_from_optical(mount))
+
+
+def _body_from_optical(mount: CameraMount) -> np.ndarray:
+    transform = np.eye(4)
+    transform[:3, :3] = mount.body_axes()
+    transform[2, 3] = mount.height_m
+    return transform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,24 +188,24 @@ def rays_of(message: Any, own_camera: CameraModel | None = None) -> Rays:
 
 def truth_frame(rays: Rays, place: Place, view: PictureView) -> TruthFrame:
     """Return what rays of the truth mean for one picture."""
-    body_from_optical = view.body_from_optical()
+    floor_from_optical, optical_from_body = view.floor_from_optical(), view.optical_from_body()
     if place.optical:
         # Of the picture as the camera sends it; everything else is of the turned one.
         optical = np.eye(4)
         optical[:3, :3] = turned_axes(np.eye(3), view.rotate).T
-    elif body_from_optical is None:
+    elif optical_from_body is None:
         raise ValueError(
             'the truth is placed in body_frame, but the mount of the camera is not known: set '
             'camera_height and camera_pitch'
         )
     else:
-        optical = np.linalg.inv(body_from_optical) @ place.body_from_sensor()
+        optical = optical_from_body @ place.body_from_sensor()
     pixels = cloud_points(rays.points, optical, view.camera)
     step = max(1, -(-len(pixels) // MOST_PIXELS))
     u, v, z = (np.asarray(getattr(pixels, name)[::step], np.float32) for name in ('u', 'v', 'z'))
-    if body_from_optical is None:
+    if floor_from_optical is None:
         return TruthFrame(u, v, z, None)
-    return TruthFrame(u, v, z, _floor(rays, body_from_optical @ optical, view.settings))
+    return TruthFrame(u, v, z, _floor(rays, floor_from_optical @ optical, view.settings))
 
 
 def _floor(rays: Rays, body: np.ndarray, settings: DepthNodeSettings) -> FloorTruth:

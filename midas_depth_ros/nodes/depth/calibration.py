@@ -24,9 +24,11 @@ from midas_depth_ros.geometry import (
     UNCALIBRATED,
     CameraModel,
     CameraModelError,
+    CameraMount,
     DrivenMount,
     MetricFrame,
     MotionReset,
+    MountError,
     MountEstimate,
     Refusal,
     estimate_mount,
@@ -253,6 +255,8 @@ class MountCalibration:
             self._frames += 1
             self._watch_the_way(view)
             estimate = self._estimate(view, metric)
+            if isinstance(estimate, MountEstimate):
+                estimate = self._on_body(view, estimate)
             if isinstance(estimate, Refusal):
                 self._refusals[estimate.reason] += 1
             else:
@@ -284,6 +288,20 @@ class MountCalibration:
         # The scale of the ground plane follows from the very mount that is to be estimated.
         reference = metric.scale if metric and metric.scale.source == 'reference' else None
         return estimate_mount(view.inverse_depth, view.grid, reference)
+
+    def _on_body(self, view: FrameView, seen: MountEstimate) -> MountEstimate | Refusal:
+        """The mount without the tilt that an Imu measures, which is added to it in every frame."""
+        tilt = self._mounting.attitude_at(view.frame.stamp_ns) if self._mounting else None
+        if tilt is None or self._mounting is None:
+            return seen
+        if isinstance(tilt, Refusal):
+            return tilt
+        try:
+            level = CameraMount(1.0, seen.pitch_rad, seen.roll_rad)
+            found = level.untilted(tilt.roll_rad, tilt.pitch_rad, self._mounting.camera_yaw_rad)
+        except MountError as error:
+            return Refusal(str(error))
+        return MountEstimate(found.pitch_rad, found.roll_rad, seen.height_m)
 
     def result(self) -> tuple[bool, str]:
         """Whether the mount could be estimated, and the sentence for the user."""

@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 # the gate is closed they are not even taken: the middleware keeps the newest one and drops others.
 
 READERS: dict[type, Callable[[bytes], Any]] = {Image: read_image, CompressedImage: read_compressed}
-SEQUENCE = 'publication_sequence_number'
-UNNUMBERED = 2**64 - 1  # from a middleware without sequence numbers
 MOST_MISSED = 1000  # a larger step in the sequence is another publisher, not frames of this one
 
 
@@ -135,8 +133,7 @@ class ImageSubscription:
         self._gate.is_open = True
 
     def _on_numbered(self, message: Any, info: Any) -> None:
-        number = info.get(SEQUENCE) if hasattr(info, 'get') else None
-        number = None if number == UNNUMBERED else number
+        number = qos.number_of(info)
         self._publisher_watch.add(number, time.monotonic())
         missed = 0
         if number is not None and self._last_number is not None and self._was_closed:
@@ -216,6 +213,8 @@ class FrameExchange:
             replaced = None
             if self._capacity == 1 and queue:
                 replaced = queue.popleft()
+                if replaced.restarted:  # time began anew for this frame, too
+                    frame = dataclasses.replace(frame, restarted=True)
             else:
                 self._changed.wait_for(lambda: len(queue) < self._capacity or self._closed)
             if self._closed:

@@ -333,7 +333,7 @@ class FrameScale:
             return mount
         if view.grid is None:
             return Refusal(UNCALIBRATED)
-        points = self._points(view, mount, name)
+        points = self._points(view, name)
         if isinstance(points, Refusal):
             return points
         if name != 'range':
@@ -342,10 +342,13 @@ class FrameScale:
             return fit_reference(view.inverse_depth, points, fixed_shift=0.0)
         return fit_range(view.inverse_depth, points)
 
-    def _points(self, view: FrameView, mount: CameraMount, name: str) -> ReferencePoints | Refusal:
+    def _points(self, view: FrameView, name: str) -> ReferencePoints | Refusal:
         """What a reference sensor measured, in the pixels of the network's answer."""
         if view.camera is None:
             return Refusal(UNCALIBRATED)
+        mount = self._mounting.on_body(view.frame.stamp_ns, view.header.frame_id)
+        if isinstance(mount, Refusal):
+            return mount
         height, width = view.inverse_depth.shape
         camera = view.camera.scaled(width, height)
         reference = self._references[name]
@@ -393,7 +396,7 @@ class FrameScale:
         if check == 'ground_plane':
             within_m = view.settings.scan.range_max
             return compare_with_floor(view.inverse_depth, view.grid, mount, scale, within_m)
-        points = self._points(view, mount, check)
+        points = self._points(view, check)
         if isinstance(points, Refusal):
             return points
         return compare_with_points(view.inverse_depth, points, scale)

@@ -37,9 +37,9 @@ class Times:
 
     def summary(self) -> tuple[float, float] | None:
         """Median and 95th percentile in ms; None without a measurement."""
-        if not self._values:
+        ordered = sorted(self._values)  # at once: another thread may clear them
+        if not ordered:
             return None
-        ordered = sorted(self._values)
         return statistics.median(ordered), ordered[int(0.95 * (len(ordered) - 1) + 0.5)]
 
 

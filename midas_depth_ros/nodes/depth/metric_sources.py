@@ -32,6 +32,7 @@ from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import cloud_array
 from midas_depth_ros.nodes.ros.transforms import TfMount
 from midas_depth_ros.options.depth import AS_FOR_ALL, DepthNodeSettings, MountOptions
+from midas_depth_ros.options.text import shown
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -119,6 +120,11 @@ class Mounting(qos.Subscriber):
         return self._options[1]
 
     @property
+    def parameters(self) -> MountOptions:
+        """The parameters of this camera's mount as they are now; an equal object if unchanged."""
+        return self._mount
+
+    @property
     def body_frame(self) -> str:
         """The frame of what is measured along this camera's floor."""
         return self._mount.body_frame
@@ -152,13 +158,16 @@ class Mounting(qos.Subscriber):
 
     def at(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
         """The mount when the picture of this stamp (ns) and frame_id was taken, or why unknown."""
+        fixed = self.on_body(stamp, optical_frame)
+        return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
+
+    def on_body(self, stamp: int, optical_frame: str) -> CameraMount | Refusal:
+        """The same without the tilt that an Imu measures: beside what tilts with the body, too."""
         if self.shared:
             return Refusal(self.shared)
         if self._tf is not None:
-            fixed = self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
-        else:
-            fixed = mount_by_parameters(self._mount)
-        return fixed if isinstance(fixed, Refusal) else self._tilted(fixed, stamp)
+            return self._tf.mount(optical_frame, self.body_frame, stamp, self.rotate)
+        return mount_by_parameters(self._mount)
 
     def pitch_at(self, stamp: int, optical_frame: str) -> float | Refusal:
         """The pitch down at a stamp (ns) in radians; NaN if not given. Needs no height."""
@@ -320,6 +329,7 @@ def attitude_of(message: Imu) -> Attitude | None:
 # --- A reference sensor: its newest message is projected into the picture.
 
 MOST_POINTS = 20_000  # used of one message
+CALM_MESSAGES = 20  # in one frame, after which another one is forgotten
 REFERENCE_TYPES = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
 
 
@@ -330,6 +340,9 @@ class ReferenceInput(qos.Subscriber):
         super().__init__(node)
         self._topic = f'{camera}/reference/{source}'
         self._newest: Any = None
+        # Of the last messages: sensors that take turns are told apart by nothing else.
+        self._frames: collections.deque[str] = collections.deque(maxlen=CALM_MESSAGES)
+        self._mixed = ''  # why they are those of several
         self._remedies = {
             qos.type_name(kind): f'set scale.source to {other}, and remap '
             f'{camera}/reference/{other} to this topic'
@@ -352,7 +365,10 @@ class ReferenceInput(qos.Subscriber):
         mount: CameraMount,
         settings: DepthNodeSettings,
     ) -> ReferencePoints | Refusal:
-        """The newest message's points in the pixels of `camera`, or why there are none."""
+        """The newest message's points in the pixels of `camera`, or why there are none.
+
+        mount: of the camera on the body, as `Mounting.on_body`: the sensor tilts as the camera.
+        """
         message = self._newest
         if self._subscription is None:
             return Refusal(f'{self._topic} is not subscribed to')
@@ -362,6 +378,8 @@ class ReferenceInput(qos.Subscriber):
         if message is None:
             unheard = qos.publishers_of(self._node, self._subscription, self._remedies)[1]
             return Refusal('; '.join([f'nothing on {self._topic} yet', *unheard]))
+        if self._mixed:
+            return Refusal(self._mixed)
         age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
         if age_s > settings.reference.max_age:
             return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
@@ -371,6 +389,15 @@ class ReferenceInput(qos.Subscriber):
             return Refusal(f'{self._topic}: {error or type(error).__name__}')
 
     def _on_message(self, message: Any) -> None:
+        self._frames.append(message.header.frame_id)
+        frames = sorted(set(self._frames))
+        named = ', '.join(shown(frame) for frame in frames[:2])
+        self._mixed = (
+            f'{self._topic} has measurements in several frames ({named}): reference.* says where '
+            'one sensor is'
+            if len(frames) > 1
+            else ''
+        )
         self._newest = message
 
 

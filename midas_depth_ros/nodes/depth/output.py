@@ -50,7 +50,7 @@ from midas_depth_ros.nodes.depth.frame_scale import FrameScale
 from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.nodes.ros import quality_of_service as qos
-from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings, MountOptions
 from midas_depth_ros.views import Heatmap, InverseScale, enlarge_along_edges
 
 if TYPE_CHECKING:
@@ -274,6 +274,8 @@ class MetricOutput(qos.PublisherTable):
         self.scale = FrameScale(node, camera, estimator, mounting)
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
+        # The camera and the mount by parameters of what is remembered.
+        self._of: tuple[CameraModel | None, MountOptions | None] = (None, None)
         # The stamp (s) of the last scan, and how to make one like it of ranges, limits and header.
         self._last_scan: tuple[float, int, Callable[..., LaserScan]] | None = None
 
@@ -284,7 +286,7 @@ class MetricOutput(qos.PublisherTable):
 
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None, with the reason in `refused`."""
-        if view.frame.restarted or view.frame.mixed or view.camera is None:
+        if view.frame.restarted or view.frame.mixed or view.camera is None or self._changed(view):
             self.metric.reset()  # its scale is of another camera, or of another time
             self.floor.reset()
             self.scale.reset()
@@ -312,6 +314,17 @@ class MetricOutput(qos.PublisherTable):
         self.refused = self.metric.reason if metric is None else ''
         self.no_obstacles = mount.reason if isinstance(mount, Refusal) else ''
         return metric
+
+    def _changed(self, view: FrameView) -> bool:
+        """Whether the camera sees otherwise now than before, or is mounted otherwise."""
+        camera, mount = self._of
+        now = self._mounting.parameters
+        same = camera is not None and view.camera is not None and view.camera.sees_as(camera)
+        # As texts, since NaN, which is what is not set, equals nothing.
+        if same and (now is mount or repr(now) == repr(mount)):
+            return False
+        self._of = view.camera, now
+        return camera is not None
 
     @property
     def needs_calibration(self) -> bool:

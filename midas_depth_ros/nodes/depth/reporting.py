@@ -95,6 +95,7 @@ class Reporting:
             other_transport=camera.input.other_transport(),
             no_metres=self._no_metres(camera) if running else '',
             pace=self._pace(camera) if running else None,
+            checked=self._node.settings.picture_check,
             inferred=camera.last_answer.reason if self._node.settings.reuse_unchanged else '',
             tilted=camera.metric.scale.tilted if camera.measures(self._node.settings) else '',
         )

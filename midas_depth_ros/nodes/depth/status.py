@@ -62,6 +62,7 @@ class CameraReport:
     pace: Pace | None = None  # None before it is known
     tilted: str = ''  # why the pitch of the camera is wrong, by the way it drives
     inferred: str = ''  # why the network was asked although answers may be used again
+    checked: bool = True  # whether pictures are, which may say nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,8 @@ def camera_status(report: CameraReport, statistics: CameraStatistics) -> Diagnos
     level, text = _verdict(report, statistics)
     rate_in, rate_out = statistics.rates()
     counts = statistics.counts
-    picture = statistics.blind or statistics.partly_blind or 'good'
+    good = 'good' if report.checked else 'not checked: picture_check is off'
+    picture = statistics.blind or statistics.partly_blind or good
     values = {
         'topic': report.topic,
         'topic type': report.topic_type,

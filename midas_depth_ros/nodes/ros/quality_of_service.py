@@ -73,6 +73,7 @@ OVERRIDABLE = (
     QoSPolicyKind.DURABILITY,
 )
 SENT_AT, NUMBER = 'source_timestamp', 'publication_sequence_number'  # keys of rmw's message info
+UNNUMBERED = 2**64 - 1  # from a middleware without sequence numbers
 KEPT_MARKS = 256
 BEST_AVAILABLE = getattr(DurabilityPolicy, 'BEST_AVAILABLE', None)  # not in Humble
 FOLLOW_PERIOD_S = 0.5  # how often publishers are checked for latched ones
@@ -331,6 +332,12 @@ class DuplicateFilter:
         late_ns = self._newest_ns[other] - (sent_ns or 0)
         self._newest_ns[reader] = max(self._newest_ns[reader], sent_ns or 0)
         return not (sent_ns and 0 < late_ns < OVERTAKEN_NS)
+
+
+def number_of(info: Any) -> int | None:
+    """The sequence number in rmw's message info; None where the middleware or rclpy has none."""
+    number = info.get(NUMBER) if hasattr(info, 'get') else None
+    return None if number == UNNUMBERED else number
 
 
 def _wants_info(callback: Callable[..., None]) -> bool:

@@ -5,6 +5,7 @@ unknown.
 from __future__ import annotations
 
 import array
+import dataclasses
 import math
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_a_lidar_elsewhere_on_the_robot_is_moved():
     beam = round((math.atan2(y, x) + 0.5) / STEP)
     assert nearest[beam] == pytest.approx(math.hypot(x, y), abs=1e-5)
     assert looked[beam] == nearest[beam]
+
+
+def test_a_lidar_tilts_with_the_camera_but_the_floor_does_not():
+    """As an Imu says: what the lidar sees stays in the same pixels, and comes nearer above it."""
+    nod = 0.1
+    place, rays = Place(z_m=MOUNT.height_m), rays_of(scan([2.0], angle_min=0.0))
+    level = truth_frame(rays, place, VIEW)
+    nodding = dataclasses.replace(VIEW, mount=MOUNT.tilted(0.0, nod), on_body=MOUNT)
+    found = truth_frame(rays, place, nodding)
+    for name in 'uvz':
+        np.testing.assert_allclose(getattr(found, name), getattr(level, name), atol=1e-5)
+    assert level.floor.obstacles[0] == pytest.approx((2.0, 0.0))
+    assert found.floor.obstacles[0] == pytest.approx((2 * math.cos(nod), 0.0))
 
 
 def test_what_the_truth_did_not_look_at_is_unknown():

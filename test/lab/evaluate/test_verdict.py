@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from midas_depth_ros.lab.evaluate.frames import Beams, FrameRecord
+from midas_depth_ros.lab.evaluate.summary import judged_beams, sigma_figures
 from midas_depth_ros.lab.evaluate.verdict import (
     LEAST_MOMENTS,
     Driving,
@@ -125,3 +128,24 @@ def test_tapes_give_trials_where_there_is_no_corridor(frame):
     found = verdict(frames)
     assert found['of'] == 'the measured pixels'
     assert [row['verdict'] for row in found['speeds']] == ['safe', 'safe']
+
+
+def test_a_sigma_of_nothing_is_not_left_out():
+    """Who claims to be exact and is not is off by more than any sigma."""
+    true = np.full(100, 2.0, np.float32)
+    said, sigma = true.copy(), np.zeros(100, np.float32)
+    said[:40] = 2.5
+    record = FrameRecord(0, 0.0, z_true=true, z_said=said, sigma=sigma)
+    found = sigma_figures([record])
+    assert (found['pixels'], found['within_1'], found['within_2']) == (100, 0.6, 0.6)
+
+
+def test_a_beam_that_reports_something_says_free_up_to_it():
+    """So avoidance takes it: a wall at 4 m behind a thing at 2 m is a false clear."""
+    said = np.array([4.0, 4.0, 4.0, 2.1, np.nan, np.inf], np.float32)
+    seen = np.array([np.nan, 1.5, 0.0, np.nan, 1.5, 6.0], np.float32)
+    two = np.full(6, 2.0, np.float32)
+    beams = Beams(np.zeros(6, np.float32), said, seen, two, two)
+    claim, false_clear, _, _ = judged_beams([FrameRecord(0, 0.0, beams=beams)], 6.0)
+    assert claim.tolist() == [True, True, False, True, True, True]
+    assert false_clear.tolist() == [True, True, False, False, False, True]
