@@ -19,6 +19,7 @@ MOST_CM = UNKNOWN_CM - 2  # max_distance + 1 is "no obstacle", and must not be "
 CM = 100  # in a metre
 NO_HALF_BEAM = 1e-6  # of rounding, in beams
 FINEST_RAD, COARSEST_RAD = 1e-6, 1.0  # between beams: a few of them are no view
+WIDEST_CLEAR_RAD = 0.3  # as the cone of an ultrasonic sensor: between wider ones nobody looked
 
 
 class BadSectors(ValueError):
@@ -63,9 +64,9 @@ def obstacle_distance(
     sensor_yaw: how far to the left of straight ahead the scan's x axis points. A sector with an
     obstacle on any beam has the nearest, whatever else is unknown in it: an autopilot may ignore
     what is unknown, and must not lose an obstacle by it. Without an obstacle it is clear only if
-    all of its beams are (+inf), and the scan covers all of it; else it is unknown. Ranges outside
-    of the limits say nothing (REP 117), but -inf is an obstacle too near to measure. Raises
-    `BadSectors` for limits or angles that are not valid.
+    all of its beams are (+inf) and no farther apart than `WIDEST_CLEAR_RAD`, and the scan covers
+    all of it; else it is unknown. Ranges outside of the limits say nothing (REP 117), but -inf is
+    an obstacle too near to measure. Raises `BadSectors` for limits or angles that are not valid.
     """
     values = np.asarray(ranges, np.float64).ravel()
     low, high = _limits(range_min, range_max)
@@ -83,7 +84,7 @@ def obstacle_distance(
         )
     near = np.where(values == -math.inf, range_min, values)
     hit = (near >= range_min) & (near <= range_max) & np.isfinite(near)
-    clear = values == math.inf
+    clear = (values == math.inf) & (abs(angle_increment) <= WIDEST_CLEAR_RAD)
     if angle_increment < 0:  # a sensor that is mounted upside down
         near, hit, clear = near[::-1], hit[::-1], clear[::-1]
         angle_min += angle_increment * (values.size - 1)

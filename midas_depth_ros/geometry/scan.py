@@ -29,6 +29,7 @@ from midas_depth_ros.options.metric import ScanOptions
 RANK = 3  # a beam's range is that of its third nearest pixel: one or two may be noise
 SAME_FRONT = 0.9  # of the nearest front's distance: a beam that ends nearer met something else
 TO_THE_END = 0.95  # of `range_max`: floor seen this far counts as seen to the end
+AHEAD_M = 1.0  # where `view_reaches_m` is told
 VIEW_BEGINS = 1.5  # a beam must see the floor within this many times the distance straight ahead
 
 
@@ -59,9 +60,10 @@ class Beams:
 
     Beams at `angle_min` + i * `angle_increment` up to `angle_max`, radians, 0 = ahead: n =
     round((angle_max - angle_min) / angle_increment) + 1. `view_begins_m`: how far ahead the nearest
-    floor in view is, inf without any; no beam knows of low things nearer than that. `max_blind_m`:
-    a beam whose view begins farther ahead is never free. Raises `InvalidOptions` for angles that
-    are not valid.
+    floor in view is, inf without any; no beam knows of low things nearer than that.
+    `view_reaches_m`: how high above the floor the view straight ahead reaches at `AHEAD_M`, NaN
+    without any; no beam knows of what hangs higher than that there. `max_blind_m`: a beam whose
+    view begins farther ahead is never free. Raises `InvalidOptions` for angles that are not valid.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Beams:
         self._floor_away = away.ravel()[self._pixels]
         straight = (np.abs(bearing) <= pitch) & (ahead > 0)
         self.view_begins_m = float(ahead[straight].min(initial=np.inf))
+        self.view_reaches_m = _highest_ahead(grid, mount, np.abs(bearing) <= pitch)
         first = self._by_group(np.fmin, ahead.ravel()[self._pixels], np.inf)
         self._begins_in_time = first <= min(VIEW_BEGINS * self.view_begins_m, max_blind_m)
         self._blind = self.view_begins_m > max_blind_m
@@ -265,6 +268,16 @@ def _floor_of_rays(grid: Grid, mount: CameraMount) -> tuple[np.ndarray, np.ndarr
     forward[~np.isfinite(reach)] = np.inf
     away[~np.isfinite(reach)] = np.inf
     return forward.astype(np.float32), away.astype(np.float32)
+
+
+def _highest_ahead(grid: Grid, mount: CameraMount, straight: np.ndarray) -> float:
+    """How high above the floor the highest of these pixels sees at `AHEAD_M`, in metres."""
+    ahead, _ = _horizontal(grid, mount)
+    looks = straight & (ahead > 0)
+    if not looks.any():
+        return math.nan
+    rises = -mount.descent(grid)[looks] / ahead[looks]
+    return mount.height_m + AHEAD_M * float(rises.max())
 
 
 def _pixel_pitch(bearing: np.ndarray) -> float:

@@ -106,6 +106,14 @@ def test_beams_that_are_wider_than_a_sector_count_in_all_that_they_look_into():
     assert (found.distances_cm[2], found.distances_cm[-2]) == (601, 601)
 
 
+def test_between_beams_that_are_far_apart_nothing_is_clear():
+    few = np.full(7, np.inf)
+    few[3] = 2.0
+    angles = {'angle_min': -3.0, 'angle_increment': 0.9}
+    distances = obstacle_distance(few, **angles, range_min=0.1, range_max=6.0).distances_cm
+    assert set(distances.tolist()) == {200, UNKNOWN_CM}
+
+
 def test_a_sensor_that_looks_to_the_left_is_turned():
     values = np.full(121, np.nan)
     values[60] = 1.0

@@ -203,6 +203,24 @@ def test_where_the_horizon_is_not_in_view_sight_ends_with_the_picture():
     assert scan.seen_free[60] == pytest.approx(0.5 / math.tan(0.8 - 0.481), rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ('height', 'pitch', 'roll'), [(0.3, 0.1, 0.0), (0.5, 0.8, 0.0), (1.2, -0.2, 0.3)]
+)
+def test_how_high_the_view_reaches_is_told(height, pitch, roll):
+    mount = CameraMount(height, pitch, roll)
+    angles = {'angle_min': -60 * DEGREE, 'angle_max': 60 * DEGREE, 'angle_increment': DEGREE}
+    found = Beams(CAMERA.normalised_grid(), mount, **angles).view_reaches_m
+
+    def is_in_view(z: float) -> bool:
+        x, y, ahead = mount.body_axes().T @ (1.0, 0.0, z - height)
+        u, v = CAMERA.fx * x / ahead + CAMERA.cx, CAMERA.fy * y / ahead + CAMERA.cy
+        return 0 <= u < CAMERA.width and 0 <= v < CAMERA.height
+
+    # What stands a metre ahead is in the picture up to there, and not above it.
+    assert is_in_view(found - 0.02)
+    assert not is_in_view(found + 0.02)
+
+
 def corridor(scan, nearest_m=math.inf, width_m=0.4, begins_m=0.4):
     angles = {'angle_min': -60 * DEGREE, 'angle_increment': DEGREE}
     return corridor_free_m(scan, nearest_m, width_m=width_m, begins_m=begins_m, **angles)

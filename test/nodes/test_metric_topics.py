@@ -192,6 +192,9 @@ def test_how_far_was_seen_comes_with_the_scan_and_before_it(ros, run):
     assert seen.range_min == pytest.approx(begins, rel=0.05)
     status = read(diagnostics(ros, 'camera camera', lambda s: read(s)['scale'] == 'valid'))
     assert float(status['floor in view from [m]']) == pytest.approx(begins, rel=0.05)
+    # And at 1 m up to here: what hangs higher is not seen there.
+    top = HEIGHT_M + math.tan(math.atan(0.5 * NETWORK.height / NETWORK.fy) - PITCH_RAD)
+    assert float(status['in view at 1 m up to [m]']) == pytest.approx(top, abs=0.02)
 
 
 def test_while_the_robot_nods_the_scan_keeps_its_beams(ros, run):

@@ -44,6 +44,7 @@ from midas_depth_ros.geometry import (
     turned,
     turned_points,
 )
+from midas_depth_ros.geometry.scan import AHEAD_M
 from midas_depth_ros.images.message_bytes import grey_of, picture_reduced
 from midas_depth_ros.images.reduction import bounded_size, thinned
 from midas_depth_ros.nodes.depth.frame_scale import FrameScale
@@ -269,6 +270,7 @@ class MetricOutput(qos.PublisherTable):
         self.refused = 'no frame yet'
         self.no_obstacles = ''  # why scan and all else along the floor are unknown
         self.view_begins_m = math.nan  # how far ahead the nearest floor in view is
+        self.view_reaches_m = math.nan  # how high the view reaches `AHEAD_M` ahead
         self._estimator = estimator
         self._mounting = mounting
         self.scale = FrameScale(node, camera, estimator, mounting)
@@ -495,6 +497,7 @@ class MetricOutput(qos.PublisherTable):
             )
             self._beams = key, made
             self.view_begins_m = made.view_begins_m
+            self.view_reaches_m = made.view_reaches_m
             return made
         return self._beams[1]
 
@@ -504,12 +507,13 @@ def scale_values(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
     if not wanted:
         return {'scale': 'not computed: no metric output has a subscriber'}
     scale = output.metric.current
-    age, begins = output.metric.age_s, output.view_begins_m
+    age, begins, reaches = output.metric.age_s, output.view_begins_m, output.view_reaches_m
     values = {
         'scale': 'valid' if scale else f'none: {output.refused}',
         'scale age [s]': '' if math.isinf(age) else f'{age:.2f}',
         'last refusal': output.metric.reason,
         'floor in view from [m]': '' if math.isnan(begins) else f'{begins:.2f}',
+        f'in view at {AHEAD_M:g} m up to [m]': '' if math.isnan(reaches) else f'{reaches:.2f}',
     }
     if output.wanted('points'):
         unknown = output.floor.reason
