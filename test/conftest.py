@@ -32,9 +32,13 @@ settings.load_profile('repeatable')
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In an ordinary run, leave out tests marked `thorough` and two thirds of `sampled` cases.
 
-    Long tests of the largest networks are left out in both: see `effort`.
+    Long tests of the largest networks are left out in both: see `effort`. Several workers wait and
+    compute by turns.
     """
-    from effort import LARGE, THOROUGH, of_a_large_network, some
+    from effort import LARGE, THOROUGH, in_turns, of_a_large_network, some
+
+    if hasattr(config, 'workerinput'):
+        items[:] = in_turns(items)
 
     if not LARGE:
         large = {
