@@ -235,7 +235,7 @@ def _third(values: NDArray, index: int) -> NDArray:
 
 
 def _contrast_fault(scales: _Scales) -> str:
-    mean = float(scales.eighth.mean())
+    mean = cv2.mean(scales.eighth)[0]
     contrast = _spread(scales.eighth)
     if contrast < MIN_CONTRAST:
         where = 'dark' if mean < 0.25 * WHITE else 'bright' if mean > 0.85 * WHITE else 'uniform'
@@ -246,13 +246,15 @@ def _contrast_fault(scales: _Scales) -> str:
 
 
 def _spread(values: NDArray[np.float32]) -> float:
-    """From the 2nd to the 98th percentile: np.percentile takes five times as long."""
-    last = values.size - 1
-    low, high = 0.02 * last, 0.98 * last
-    places = [int(low), min(int(low) + 1, last), int(high), min(int(high) + 1, last)]
-    lowest, lower, higher, highest = np.partition(values, sorted(set(places)), axis=None)[places]
-    begin = lowest + (low - int(low)) * (lower - lowest)
-    return float(higher + (high - int(high)) * (highest - higher) - begin)
+    """From the 2nd to the 98th percentile: np.percentile takes ten times as long."""
+    ordered = np.sort(values, axis=None)
+    ends = []
+    for share in (0.02, 0.98):
+        at = share * (ordered.size - 1)
+        below = int(at)
+        lower, upper = float(ordered[below]), float(ordered[min(below + 1, ordered.size - 1)])
+        ends.append(lower + (at - below) * (upper - lower))
+    return ends[1] - ends[0]
 
 
 def _detail_fault(scales: _Scales, least: float, sharpest: float) -> str:
@@ -310,8 +312,8 @@ def _changes(scales: _Scales) -> Changes:
     """Square of the change to the next pixel along a row, and down a column, by tile."""
     half, side = scales.half, TILE // 2
     along, down = np.zeros_like(half), np.zeros_like(half)
-    along[:, :-1] = np.diff(half, axis=1) ** 2
-    down[:-1] = np.diff(half, axis=0) ** 2
+    along[:, :-1] = (half[:, 1:] - half[:, :-1]) ** 2
+    down[:-1] = (half[1:] - half[:-1]) ** 2
     return _by_tile(along, side), _by_tile(down, side)
 
 
@@ -320,12 +322,13 @@ def _pattern_fault(scales: _Scales, changes: Changes) -> str:
     fine = _by_tile(scales.fine, TILE // 2)
     if fine.size < MIN_PATTERN_TILES:
         return ''
-    if fine.std() < MIN_DETAIL_SPREAD * fine.mean():
+    mean, deviation = cv2.meanStdDev(fine)
+    if deviation[0, 0] < MIN_DETAIL_SPREAD * mean[0, 0]:
         return 'a pattern or noise, not a scene: its detail is the same everywhere'
-    along, down = (float(each.mean()) for each in changes)
+    along, down = (cv2.mean(each)[0] for each in changes)
     if min(along, down) < ONE_WAY * max(along, down):
         return 'striped, changing in one direction only: shaken, a test pattern, or a broken line'
-    rough, eighth = _by_tile(scales.rough, TILE // 8), float(scales.eighth.mean())
+    rough, eighth = _by_tile(scales.rough, TILE // 8), cv2.mean(scales.eighth)[0]
     if math.sqrt(cv2.mean(scales.fine)[0] + cv2.mean(scales.rough)[0]) < MIN_LOCAL * eighth:
         return 'fogged: hardly any local contrast'
     few = np.argsort(fine, axis=None)[: round(LEAST_DETAILED * fine.size)]
@@ -339,12 +342,16 @@ def _pattern_fault(scales: _Scales, changes: Changes) -> str:
 def _tint_fault(rgb: NDArray[np.uint8]) -> str:
     """Decoders turn missing chroma into green or magenta all over."""
     step = max(1, min(rgb.shape[:2]) // 60)
-    some = np.ascontiguousarray(rgb[::step, ::step]).reshape(-1, 3).astype(np.float32)
-    red, green, blue = some.T
-    most, least = np.maximum(red, blue), np.minimum(red, blue)
-    strong = TINTED * (np.maximum(most, green) + BLACK)
-    for name, excess in (('green', green - most), ('magenta', least - green)):
-        if 2 * np.count_nonzero(excess > strong) >= strong.size:
+    red, green, blue = cv2.split(np.ascontiguousarray(rgb[::step, ::step]))
+    most, least = cv2.max(red, blue), cv2.min(red, blue)
+    # More green than `most` by TINTED of itself, or less than `least` by TINTED of `most`; by as
+    # much of BLACK more, so that what is dark has no tint.
+    dark = -TINTED * BLACK
+    too_green = cv2.addWeighted(green, 1 - TINTED, most, -1, dark, dtype=cv2.CV_32F)
+    less_green = cv2.addWeighted(least, 1, green, -1, dark, dtype=cv2.CV_32F)
+    too_little = cv2.addWeighted(less_green, 1, most, -TINTED, 0, dtype=cv2.CV_32F)
+    for name, excess in (('green', too_green), ('magenta', too_little)):
+        if 2 * cv2.countNonZero(cv2.max(excess, 0.0)) >= green.size:
             return f'{name} all over: wrongly decoded, or seen through something coloured'
     return ''
 
