@@ -179,7 +179,8 @@ def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
     if not near - far > FLATTEST * float(np.abs(seen).max()):
         raise NoFloor('relative inverse depth is the same everywhere')
     coarse = (coarse.astype(np.float64) - far) / (near - far)
-    scaled = ((d - d.dtype.type(far)) * d.dtype.type(1 / (near - far))).astype(np.float32)
+    scaled = (d - d.dtype.type(far)) * d.dtype.type(1 / (near - far))
+    scaled = scaled.astype(np.float32, copy=False)
     return _Picture(scaled, valid, shown, x, y, foot), Cells(coarse, cell_x, cell_y)
 
 
@@ -208,7 +209,7 @@ def _nearest_per_sector(
 ) -> tuple[float, float, float]:
     """Return the nearest obstacle larger than a speck, left, centre and right."""
     ground = cv2.addWeighted(picture.x, floor.across, picture.y, floor.down, floor.offset)
-    np.maximum(ground, np.float32(t), out=ground)
+    ground = cv2.max(ground, t)
     d, valid = picture.d, picture.valid
     if not (all_valid := bool(valid.all())):
         ground = np.where(valid, ground, np.float32(t))

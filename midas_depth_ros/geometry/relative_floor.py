@@ -44,9 +44,10 @@ def check_floor(cells: Cells, floor: RelativeFloor, horizon_y: float = math.inf)
     horizon_y: image coordinate of the horizon at x = 0, if known: a floor may extend up to there.
     """
     _check_slope(floor)
-    _check_support(cells.lower, floor)
-    _check_end(cells, floor, horizon_y)
-    _check_overhang(cells, floor)
+    above = cells.d - floor.at(cells.x, cells.y)
+    _check_support(above[(len(above) + 1) // 2 :], floor)
+    _check_end(cells, above, floor, horizon_y)
+    _check_overhang(cells, above, floor)
 
 
 def _check_slope(floor: RelativeFloor) -> None:
@@ -59,8 +60,11 @@ def _check_slope(floor: RelativeFloor) -> None:
         )
 
 
-def _check_support(lower: Cells, floor: RelativeFloor) -> None:
-    """Check that enough lies on the plane, down to the bottom, and little behind it."""
+def _check_support(above: np.ndarray, floor: RelativeFloor) -> None:
+    """Check that enough lies on the plane, down to the bottom, and little behind it.
+
+    above: of the lower half, how much nearer than the floor it is.
+    """
     if floor.share < MIN_SHARE:
         raise NoFloor(
             f'only {floor.share:.0%} of the lower half of the picture lies on one floor, '
@@ -68,28 +72,25 @@ def _check_support(lower: Cells, floor: RelativeFloor) -> None:
         )
     if floor.deviation > MAX_DEVIATION * floor.tolerance:
         raise NoFloor('the lower half of the picture is too uneven for a floor')
-    above = lower.d - floor.at(lower.x, lower.y)
-    bottom = above[len(above) // 2 :]
-    share = float((np.abs(bottom) < floor.tolerance).mean())
+    share = _share(np.abs(above[len(above) // 2 :]) < floor.tolerance)
     if share < MIN_SHARE_BOTTOM:
         raise NoFloor(f'only {share:.0%} of the bottom of the picture is floor')
-    behind = float((above < -floor.tolerance).mean())
+    behind = _share(above < -floor.tolerance)
     if behind > MAX_BEHIND * floor.share:
         raise NoFloor(f'{behind:.0%} of the lower half of the picture lies behind its floor')
 
 
-def _check_end(cells: Cells, floor: RelativeFloor, horizon_y: float) -> None:
+def _check_end(cells: Cells, above: np.ndarray, floor: RelativeFloor, horizon_y: float) -> None:
     """Refuse a plane that extends to the top of the picture, past the horizon: it may be a wall."""
     top = slice(0, max(1, round(TOP * len(cells.d))))
     past_horizon = cells.y[top] < horizon_y  # False where unknown
-    if past_horizon.mean() < MIN_PAST_HORIZON:
+    if _share(past_horizon) < MIN_PAST_HORIZON:
         return
-    off = np.abs(cells.d[top] - floor.at(cells.x[top], cells.y[top]))[past_horizon]
-    if float((off < floor.tolerance).mean()) > MAX_SHARE_TOP:
+    if _share(np.abs(above[top][past_horizon]) < floor.tolerance) > MAX_SHARE_TOP:
         raise NoFloor('one plane fills the picture: floor and wall cannot be told apart')
 
 
-def _check_overhang(cells: Cells, floor: RelativeFloor) -> None:
+def _check_overhang(cells: Cells, above: np.ndarray, floor: RelativeFloor) -> None:
     """Refuse a floor with objects above it that are nearer than its bottom edge.
 
     An object that stands on the floor hides the floor's edge. If most columns show floor at the
@@ -97,13 +98,16 @@ def _check_overhang(cells: Cells, floor: RelativeFloor) -> None:
     ceiling.
     """
     feet = slice(-max(1, round(0.5 * TOP * len(cells.d))), None)
-    above = cells.d - floor.at(cells.x, cells.y)
     on_floor = (np.abs(above[feet]) < floor.tolerance).any(axis=0)
     edge = np.max(floor.at(cells.x[feet], cells.y[feet]), axis=0)
     nearer = (cells.d > edge + OVERHANG * floor.rise).any(axis=0)
-    share = float((on_floor & nearer).mean())
+    share = _share(on_floor & nearer)
     if share > MAX_OVERHANG:
         raise NoFloor(f'something nearer hangs over {share:.0%} of the floor: it is not a floor')
+
+
+def _share(mask: np.ndarray) -> float:
+    return np.count_nonzero(mask) / mask.size
 
 
 TRIPLETS = 128  # hypotheses, and as many mirror images of them
@@ -178,7 +182,7 @@ def fit_floor(cells: Cells) -> RelativeFloor:
     a floor.
     """
     lower = cells.lower
-    if np.isfinite(lower.d).mean() < MIN_VALID:
+    if _share(np.isfinite(lower.d)) < MIN_VALID:
         raise NoFloor('less than half of the lower half of the picture has a value')
     return _refined(lower, _best_hypothesis(lower))
 
