@@ -25,10 +25,11 @@ from drives import (
     view,
 )
 from driving import change, diagnostics, header, read, set_parameter, state, values
+from geometry_msgs.msg import Quaternion
 from lifecycle_msgs.msg import State, Transition
 from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import LaserScan
+from sensor_msgs.msg import Imu, LaserScan
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.images import stamp_ns
@@ -315,12 +316,13 @@ def _beams(angles: np.ndarray) -> list[float]:
 # --- How the camera is pitched, by the way it drives.
 
 
-def calibrated(robot, steps) -> tuple[bool, str]:
+def calibrated(robot, steps, before=lambda step: None) -> tuple[bool, str]:
     """The answer of ~/calibrate_pitch, called before the robot goes these steps."""
     client = robot.ros.node.create_client(Trigger, 'depth_node/calibrate_pitch')
     robot.ros.spin_until(client.service_is_ready)
     future = client.call_async(Trigger.Request())
     for step in steps:
+        before(step)
         robot.go([step], settle_s=0.0)
         if future.done():
             break
@@ -338,6 +340,25 @@ def test_calibrate_pitch_finds_pitch_roll_and_height_by_driving(rig):
     assert float(found['camera_pitch']) == pytest.approx(PITCH_RAD, abs=0.012)
     assert float(found['camera_roll']) == pytest.approx(0.0, abs=0.02)
     assert float(found['camera_height']) == pytest.approx(MOUNT['camera_height'], rel=0.06)
+    assert 'by the way that the robot has driven' in text
+
+
+def test_calibrate_pitch_by_driving_leaves_out_the_tilt_that_an_imu_measures(rig):
+    """Else what is written down would count twice, since the Imu adds it in every frame."""
+    lean = 0.06  # the Imu says that the robot leans forward all the time
+    robot = rig(imu_topic='imu')
+    imu = robot.ros.publisher(Imu, 'imu')
+    tilted = Quaternion(w=math.cos(lean / 2), y=math.sin(lean / 2))
+
+    def hear(step):
+        for late_s in (-0.05, 0.0, 0.05):
+            imu.publish(Imu(header=header(step.stamp_s + late_s), orientation=tilted))
+        robot.ros.spin_for(0.02)
+
+    good, text = calibrated(robot, drive(4.0), hear)
+    assert good, text
+    found = float(re.search(r'camera_pitch: (-?\d+\.\d+)', text)[1])
+    assert found == pytest.approx(PITCH_RAD - lean, abs=0.012)
     assert 'by the way that the robot has driven' in text
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import math
+import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from midas_depth_ros.geometry import (
     median_estimate,
 )
 from midas_depth_ros.images.message_bytes import grey_reduced
-from midas_depth_ros.nodes.depth.metric_sources import TRACKED_WIDTH, Mounting
+from midas_depth_ros.nodes.depth.metric_sources import TRACKED_WIDTH, Attitude, Mounting
 from midas_depth_ros.nodes.depth.odometry_input import CameraMotion
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 
@@ -220,6 +221,7 @@ class MountCalibration:
         self._mounting = mounting
         self._motion = motion
         self._driven: DrivenMount | None = None
+        self._tilts: list[Attitude] = []  # by an Imu, of the frames of a drive
         self._estimates: list[MountEstimate] = []
         self._refusals: collections.Counter[str] = collections.Counter()
         self._frames = 0
@@ -230,7 +232,7 @@ class MountCalibration:
         with self._lock:
             self._estimates, self._frames = [], 0
             self._refusals.clear()
-            self._driven = None
+            self._driven, self._tilts = None, []
             if self._motion is not None and self._motion.given and self._mounting is not None:
                 self._driven = DrivenMount(self._mounting.pitch_rad)
             self.running = True
@@ -269,6 +271,9 @@ class MountCalibration:
             return
         if view.frame.mixed or view.blind:
             return
+        tilt = self._tilt(view)
+        if isinstance(tilt, Refusal):
+            return
         pose = view.pose  # what began anew has been found out by asking for it
         if not isinstance(pose, MotionReset):
             assumed_rad = driven.assumed_pitch_rad
@@ -278,6 +283,8 @@ class MountCalibration:
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)
         camera = view.camera.scaled(grey.shape[1], grey.shape[0])
         driven.add(view.stamp_s, grey, view.inverse_depth, view.grid, camera, pose)
+        if tilt is not None:
+            self._tilts.append(tilt)
 
     @staticmethod
     def _estimate(view: FrameView, metric: MetricFrame | None) -> MountEstimate | Refusal:
@@ -289,19 +296,28 @@ class MountCalibration:
         reference = metric.scale if metric and metric.scale.source == 'reference' else None
         return estimate_mount(view.inverse_depth, view.grid, reference)
 
+    def _tilt(self, view: FrameView) -> Attitude | Refusal | None:
+        """How the body is tilted by an Imu, or why unknown; None without one."""
+        return self._mounting.attitude_at(view.frame.stamp_ns) if self._mounting else None
+
     def _on_body(self, view: FrameView, seen: MountEstimate) -> MountEstimate | Refusal:
         """The mount without the tilt that an Imu measures, which is added to it in every frame."""
-        tilt = self._mounting.attitude_at(view.frame.stamp_ns) if self._mounting else None
-        if tilt is None or self._mounting is None:
-            return seen
-        if isinstance(tilt, Refusal):
-            return tilt
+        tilt = self._tilt(view)
+        if tilt is None or isinstance(tilt, Refusal):
+            return tilt or seen
+        return self._without(tilt, seen)
+
+    def _without(self, tilt: Attitude, seen: MountEstimate) -> MountEstimate | Refusal:
+        yaw_rad = self._mounting.camera_yaw_rad if self._mounting else 0.0
+        # A roll that nobody has seen stays so.
+        rolled = 0.0 if math.isnan(seen.roll_rad) else seen.roll_rad
         try:
-            level = CameraMount(1.0, seen.pitch_rad, seen.roll_rad)
-            found = level.untilted(tilt.roll_rad, tilt.pitch_rad, self._mounting.camera_yaw_rad)
+            level = CameraMount(1.0, seen.pitch_rad, rolled)
+            found = level.untilted(tilt.roll_rad, tilt.pitch_rad, yaw_rad)
         except MountError as error:
             return Refusal(str(error))
-        return MountEstimate(found.pitch_rad, found.roll_rad, seen.height_m)
+        roll_rad = seen.roll_rad if math.isnan(seen.roll_rad) else found.roll_rad
+        return MountEstimate(found.pitch_rad, roll_rad, seen.height_m)
 
     def result(self) -> tuple[bool, str]:
         """Whether the mount could be estimated, and the sentence for the user."""
@@ -314,8 +330,7 @@ class MountCalibration:
             text += '; for more certainty call this while the robot drives'
         return good, text
 
-    @staticmethod
-    def _by_driving(driven: DrivenMount) -> tuple[bool, str]:
+    def _by_driving(self, driven: DrivenMount) -> tuple[bool, str]:
         """The sentence about a robot that has driven."""
         found = driven.estimate()
         if isinstance(found, Refusal):
@@ -327,11 +342,14 @@ class MountCalibration:
                 f'{math.degrees(heading.sigma_rad):.1f} degrees: drive on, straight, past things '
                 'that are near'
             )
-        parts = [f'camera_pitch: {heading.pitch_rad:.4f} (+- {heading.sigma_rad:.4f})']
         roll = floor[0].roll_rad if floor is not None else heading.roll_rad
-        if not math.isnan(roll):
+        mount = self._without_mean_tilt(MountEstimate(heading.pitch_rad, roll, math.nan))
+        if isinstance(mount, Refusal):
+            return False, mount.reason
+        parts = [f'camera_pitch: {mount.pitch_rad:.4f} (+- {heading.sigma_rad:.4f})']
+        if not math.isnan(mount.roll_rad):
             stray = f' (+- {floor[1].roll_rad:.4f})' if floor is not None else ''
-            parts.append(f'camera_roll: {roll:.4f}{stray}')
+            parts.append(f'camera_roll: {mount.roll_rad:.4f}{stray}')
         if floor is not None:
             parts.append(f'camera_height: {floor[0].height_m:.3f} (+- {floor[1].height_m:.3f})')
         if abs(heading.yaw_rad) > max(ASIDE_RAD, 3 * heading.sigma_rad):
@@ -343,6 +361,14 @@ class MountCalibration:
             f'{", ".join(parts)}; by the way that the robot has driven ({found.way_m:.2f} m: the '
             f'focus of expansion){from_floor}'
         )
+
+    def _without_mean_tilt(self, seen: MountEstimate) -> MountEstimate | Refusal:
+        """The mount without what the Imu said in the median while the robot drove."""
+        if not self._tilts:
+            return seen
+        roll_rad = statistics.median(each.roll_rad for each in self._tilts)
+        pitch_rad = statistics.median(each.pitch_rad for each in self._tilts)
+        return self._without(Attitude(roll_rad, pitch_rad), seen)
 
     def _by_floor(self) -> tuple[bool, str]:
         """The sentence about a robot that stands."""
