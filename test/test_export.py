@@ -322,6 +322,7 @@ def test_many_pictures_are_thinned_evenly(pictures: Path) -> None:
     assert len({after - before for before, after in itertools.pairwise(numbers)}) == 1
 
 
+@pytest.mark.thorough
 def test_int8_for_another_size_is_found_at_that_size_alone(golden_weights_file: Path) -> None:
     """Its ranges, and its deviation, are those of one size."""
     pytest.importorskip('nncf')

@@ -45,6 +45,7 @@ def test_files_of_other_formats_are_refused_with_what_is_read(name: str, suffix:
         find_backend('auto', '.h5')
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('missing', ['torch', 'timm', 'torchvision'])
 def test_a_torch_that_is_not_installed_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, missing: str

@@ -141,6 +141,7 @@ def test_the_graph_gives_what_the_official_network_gives(
         assert deviation(found, outputs(figures, name)[size]) < TOLERANCE, size
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('backend', GRAPHS)
 def test_one_graph_serves_the_size_of_training_and_its_neighbours(
     described: dict[str, Any], figures: Arrays, backend: Callable[[bytes], Infer]

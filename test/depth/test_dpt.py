@@ -101,6 +101,7 @@ def test_keys_and_shapes_are_the_official_ones(described: dict[str, Any], name: 
     assert bool(computed) == (name in (SWIN, LEVIT))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('name', QUICK)
 def test_an_output_equals_the_official_one(
     described: dict[str, Any], figures: Arrays, name: str

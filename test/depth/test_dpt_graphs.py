@@ -81,6 +81,7 @@ def outputs(figures: Arrays, name: str) -> dict[tuple[int, int], np.ndarray]:
     return found
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('backend', BACKENDS)
 @pytest.mark.parametrize('name', QUICK)
 def test_an_output_equals_the_official_one(
@@ -225,6 +226,7 @@ def room(shared_data: Path) -> Path:
     return path
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
 @pytest.mark.parametrize(
     'name', [LEVIT, SWIN, pytest.param(MIDAS, marks=large), pytest.param(HYBRID, marks=large)]
@@ -249,6 +251,7 @@ def test_the_estimator_gives_what_the_official_code_gives(
     assert estimator.backend == backend
 
 
+@pytest.mark.thorough
 def test_midas_runs_on_opencv(
     described: dict[str, Any], figures: Arrays, shared_data: Path, tmp_path: Path
 ) -> None:
@@ -278,6 +281,7 @@ sys.stdout.write(f'{estimator.backend} {depth.shape} {sorted(heavy)}')
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
 def test_an_official_file_becomes_a_model_without_torch(
     described: dict[str, Any], backend: str, tmp_path: Path

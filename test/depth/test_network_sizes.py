@@ -178,6 +178,7 @@ COMPARED = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize('name', COMPARED)
 def test_a_trace_is_right_at_every_size(golden_dir: Path, tmp_path: Path, name: str) -> None:

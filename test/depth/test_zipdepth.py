@@ -179,6 +179,7 @@ def test_the_whole_way_of_a_picture(
 # --- As it is used: by a file's path, through the estimator.
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'torch'])
 @pytest.mark.parametrize('name', CONVEX)
 def test_the_estimator_gives_what_the_official_code_gives(
