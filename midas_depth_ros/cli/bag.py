@@ -40,6 +40,7 @@ from midas_depth_ros.lab.output import (
     temporary_beside,
     write_errors,
 )
+from midas_depth_ros.lab.stopping import signals_held
 from midas_depth_ros.options.declarations import specs, specs_for_names, unknown_in_groups
 from midas_depth_ros.options.depth import DepthNodeSettings, apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.files import (
@@ -114,8 +115,9 @@ def process(
             to_bag = bag_writer.bag_writer(part, storage, pipeline.outputs, about, compression)
             with write_errors(output), to_bag as writer:
                 for recorded in messages:
-                    for topic, message in pipeline.process(recorded):
-                        writer.write(topic, recorded.time_ns, message)
+                    with signals_held():
+                        for topic, message in pipeline.process(recorded):
+                            writer.write(topic, recorded.time_ns, message)
                     if pipeline.is_image(recorded):
                         report.advance()
             move_into_place(part / bag_writer.FILE_NAME, output)

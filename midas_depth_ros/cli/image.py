@@ -57,6 +57,7 @@ from midas_depth_ros.lab.output import (
     write_atomically,
     write_errors,
 )
+from midas_depth_ros.lab.stopping import signals_held
 from midas_depth_ros.options.files import is_folder, is_there
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import ViewError
@@ -269,7 +270,8 @@ class Batch:
             rgb = read_picture(picture, self.values['max_pixels'], bit_depth)
             rgb = turned(rgb, self.values['rotate'])
             suffix = self.file.suffix.lower() if self.file else '.png'
-            result = Result(picture.name, rgb, estimator, self.look, self.longest_side, suffix)
+            with signals_held():
+                result = Result(picture.name, rgb, estimator, self.look, self.longest_side, suffix)
             blind = blind_text(result.verdict)
             if blind:
                 report.print(f'{picture}: {blind}')

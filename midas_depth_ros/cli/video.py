@@ -39,6 +39,7 @@ from midas_depth_ros.geometry import ScaleFilter, ScaleShift, SteadyDepth, turne
 from midas_depth_ros.images import FreezeDetector, ImageError, Verdict, verdict_for
 from midas_depth_ros.images.sources import Source, SourceError, open_source
 from midas_depth_ros.lab.output import CommandError, Reporter, check_target, progress_bar
+from midas_depth_ros.lab.stopping import signals_held
 from midas_depth_ros.options.text import printable
 from midas_depth_ros.views import (
     Heatmap,
@@ -304,7 +305,9 @@ def draw_all(
             except ImageError as error:
                 faults.append(f'{frame.name}: skipped: {error}')
                 continue
-            made.write(view.draw(rgb, due_s, name), due_s)
+            with signals_held():
+                drawn = view.draw(rgb, due_s, name)
+            made.write(drawn, due_s)
             report.advance()
     except SourceError as error:
         faults.append(str(error))

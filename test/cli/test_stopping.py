@@ -20,6 +20,8 @@ import pytest
 from bags import write_image_bag
 from disks import all_files
 
+from midas_depth_ros.cli.main import main
+from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.lab import output, stopping
 from midas_depth_ros.lab.output import move_into_place, temporary_beside, write_atomically
 from midas_depth_ros.lab.stopping import Stoppable, Stopped, run_command, signals_held
@@ -388,6 +390,36 @@ def test_a_block_that_a_signal_kept_from_its_end_takes_nothing_from_the_next_one
     with pytest.raises(SystemExit) as ended:
         run_command(work)
     assert ended.value.code == 143
+
+
+@alone
+@pytest.mark.parametrize('name', ['bag', 'image', 'video'])
+def test_a_signal_waits_until_a_frame_is_done(inputs, tmp_path, monkeypatch, name):
+    """A bag's command was seen to crash within OpenCV after two signals at once."""
+    if name == 'bag' and not find_spec('rclpy'):
+        pytest.skip('a bag is processed by the node, which needs rclpy')
+    went_on = []
+
+    def with_a_signal(function):
+        @functools.wraps(function)
+        def infer(*arguments):
+            os.kill(os.getpid(), signal.SIGTERM)
+            answer = function(*arguments)
+            went_on.append(1)
+            return answer
+
+        return infer
+
+    for method in ('infer', 'infer_with_error'):
+        function = getattr(DepthEstimator, method)
+        monkeypatch.setattr(DepthEstimator, method, with_a_signal(function))
+    (tmp_path / 'out').mkdir()
+    monkeypatch.chdir(inputs)
+    arguments = [each.replace('OUT', str(tmp_path / 'out')) for each in CALLS[name]]
+    with pytest.raises(SystemExit) as ended:
+        run_command(lambda: main(arguments, standalone_mode=False))
+    assert ended.value.code == 143
+    assert went_on in ([1], [1, 1])  # one of both methods may call the other
 
 
 @alone

@@ -49,6 +49,7 @@ from midas_depth_ros.lab.evaluate.truth import (
     truth_frame,
 )
 from midas_depth_ros.lab.output import CommandError
+from midas_depth_ros.lab.stopping import signals_held
 from midas_depth_ros.nodes.bag.pipeline import OUTPUTS, BagPipeline
 from midas_depth_ros.nodes.depth.calibration import MountCalibration
 from midas_depth_ros.nodes.depth.output import FrameView, scale_values
@@ -151,7 +152,8 @@ class Comparison:
                 truth_number += 1
                 self._see_truth(truth_number, recorded)
             if not pipeline.is_image(recorded):
-                pipeline.process(recorded)
+                with signals_held():
+                    pipeline.process(recorded)
                 continue
             number += 1
             if number in self._chosen:
@@ -168,7 +170,8 @@ class Comparison:
         observer.view = observer.metric = None
         processed = counts.processed
         wall_s, cpu_s = time.perf_counter(), time.process_time()
-        published = pipeline.process(recorded)
+        with signals_held():
+            published = pipeline.process(recorded)
         record = FrameRecord(
             number,
             (self._found.stamps_ns[number] - self._found.stamps_ns[0]) / NANOSECONDS,
