@@ -290,7 +290,9 @@ class Batch:
         faults: list[Exception] = []
         for name, path in paths.items():
             try:
-                write_atomically(path, OUTPUTS[name][1](result))
+                with signals_held():
+                    content = OUTPUTS[name][1](result)
+                write_atomically(path, content)
                 self._made[path] = picture
                 about['made'].append(path.name)
             except FAULTS as error:

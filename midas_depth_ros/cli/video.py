@@ -301,12 +301,11 @@ def draw_all(
             if source.live:
                 due_s = time.monotonic() - begin_s
             try:
-                rgb = frame.shrunk(width).rgb()
+                with signals_held():
+                    drawn = view.draw(frame.shrunk(width).rgb(), due_s, name)
             except ImageError as error:
                 faults.append(f'{frame.name}: skipped: {error}')
                 continue
-            with signals_held():
-                drawn = view.draw(rgb, due_s, name)
             made.write(drawn, due_s)
             report.advance()
     except SourceError as error:

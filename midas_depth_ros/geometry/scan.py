@@ -42,8 +42,8 @@ class Scan:
     """(n,) float32 metres along the floor, counter-clockwise about body z.
 
     ranges: as of a LaserScan, see the module. seen_free: how far the floor was seen free on each
-    bearing, at most `range_max`; NaN where it was not, all 0 where the scans before are refuted or
-    the floor comes into view too late: then nothing is free before an obstacle either.
+    bearing, at most `range_max`; NaN where it was not. 0: not even what is before an obstacle is
+    known, as where the floor comes into view too late; all 0 where the scans before are refuted.
     """
 
     ranges: NDArray[np.float32]
@@ -141,8 +141,8 @@ class Beams:
         near = obstacle <= range_max
         ranges[near] = np.minimum(obstacle, unknown)[near]
         free = np.minimum(seen, np.where(np.isfinite(ranges), ranges, np.float32(range_max)))
-        if self._blind:
-            free[:] = 0.0
+        # Nobody looked at what is before an obstacle that comes into view too late.
+        free[self._blind | (~self._begins_in_time & np.isfinite(ranges))] = 0.0
         ranges[ranges < range_min] = range_min
         return Scan(self._to_beams(ranges), self._to_beams(free))
 
@@ -215,8 +215,6 @@ def corridor_free_m(
     exact than single beams; inf without one. begins_m: `Beams.view_begins_m`; what is nearer is not
     checked. 0 = nothing is known.
     """
-    if not scan.seen_free.any():  # (NaN is not 0)
-        return 0.0
     angle = angle_min + angle_increment * np.arange(len(scan.ranges))
     with np.errstate(divide='ignore', invalid='ignore'):
         leaves = 0.5 * width_m / np.abs(np.tan(angle))  # metres ahead, where a beam has left it
@@ -226,7 +224,8 @@ def corridor_free_m(
     cosine, leaves = np.cos(angle[asked]), leaves[asked]
     ranges = scan.ranges[asked] * cosine
     seen = np.nan_to_num(scan.seen_free[asked], nan=0.0) * cosine
-    unknown = np.isnan(ranges) & (seen < leaves)
+    nothing_seen = np.isnan(ranges) | (scan.seen_free[asked] == 0)
+    unknown = nothing_seen & (seen < leaves)
     free = min(nearest_m, float(seen[unknown].min(initial=math.inf)))
     met = float(ranges[np.isfinite(ranges) & (ranges < leaves)].min(initial=math.inf))
     if met < SAME_FRONT * free:
@@ -272,12 +271,10 @@ def _floor_of_rays(grid: Grid, mount: CameraMount) -> tuple[np.ndarray, np.ndarr
 
 def _highest_ahead(grid: Grid, mount: CameraMount, straight: np.ndarray) -> float:
     """How high above the floor the highest of these pixels sees at `AHEAD_M`, in metres."""
-    ahead, _ = _horizontal(grid, mount)
-    looks = straight & (ahead > 0)
-    if not looks.any():
-        return math.nan
-    rises = -mount.descent(grid)[looks] / ahead[looks]
-    return mount.height_m + AHEAD_M * float(rises.max())
+    x, y = grid
+    ahead, _ = _horizontal((x[straight], y[straight]), mount)
+    rises = -mount.descent(grid)[straight][ahead > 0] / ahead[ahead > 0]
+    return mount.height_m + AHEAD_M * float(rises.max()) if rises.size else math.nan
 
 
 def _pixel_pitch(bearing: np.ndarray) -> float:

@@ -246,7 +246,7 @@ def _contrast_fault(scales: _Scales) -> str:
 
 
 def _spread(values: NDArray[np.float32]) -> float:
-    """From the 2nd to the 98th percentile: np.percentile takes ten times as long."""
+    """From the 2nd to the 98th percentile: np.percentile takes several times as long."""
     ordered = np.sort(values, axis=None)
     ends = []
     for share in (0.02, 0.98):

@@ -182,6 +182,17 @@ def test_a_beam_whose_view_begins_too_late_says_nothing():
     assert np.isnan(scan.seen_free[late]).all()
     early = begins < 1.4 * begins[60]
     assert np.isfinite(scan.seen_free[early]).mean() > 0.9
+    # An obstacle there is reported, but what is before it was not seen either.
+    _, scan = looked(Box(4.0, 0.0, 0.3, 12.0, 3.0), pose=rolled)
+    hit = late & np.isfinite(scan.ranges)
+    assert hit.sum() >= 2
+    assert (scan.seen_free[hit] == 0).all()
+
+
+def test_a_corridor_is_not_free_before_an_obstacle_that_nobody_looked_at():
+    met = np.full(121, 3.0, np.float32)
+    assert corridor(Scan(met, met), 3.0) == pytest.approx(3.0)
+    assert corridor(Scan(met, np.zeros(121, np.float32)), 3.0) == 0.0
 
 
 def test_a_camera_that_sees_no_near_floor_clears_nothing():

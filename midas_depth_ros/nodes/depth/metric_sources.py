@@ -393,8 +393,8 @@ class ReferenceInput(qos.Subscriber):
         frames = sorted(set(self._frames))
         named = ', '.join(shown(frame) for frame in frames[:2])
         self._mixed = (
-            f'{self._topic} has measurements in several frames ({named}): reference.* says where '
-            'one sensor is'
+            f'{self._topic} has measurements in several frames ({named}), and reference.* is the '
+            'place of one sensor: give each sensor a topic of its own, and remap one of them'
             if len(frames) > 1
             else ''
         )

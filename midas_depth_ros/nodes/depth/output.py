@@ -321,7 +321,9 @@ class MetricOutput(qos.PublisherTable):
         """Whether the camera sees otherwise now than before, or is mounted otherwise."""
         camera, mount = self._of
         now = self._mounting.parameters
-        same = camera is not None and view.camera is not None and view.camera.sees_as(camera)
+        same = view.camera is camera or (
+            camera is not None and view.camera is not None and view.camera.sees_as(camera)
+        )
         # As texts, since NaN, which is what is not set, equals nothing.
         if same and (now is mount or repr(now) == repr(mount)):
             return False
