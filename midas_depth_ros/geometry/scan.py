@@ -83,8 +83,18 @@ class Beams:
             )
         self.count = round((angle_max - angle_min) / angle_increment) + 1
         bearing = bearings(grid, mount)
-        # Where beams are closer together than pixels, several beams share a pixel.
-        pitch = _pixel_pitch(bearing)
+        ahead, away = _floor_of_rays(grid, mount)
+        pitch = _pixel_pitch(bearing, bearing.shape[0] // 2)
+        straight = np.abs(bearing) <= pitch
+        self.view_begins_m = float(ahead[straight & (ahead > 0)].min(initial=np.inf))
+        self.view_reaches_m = _highest_ahead(grid, mount, straight)
+        latest = min(VIEW_BEGINS * self.view_begins_m, max_blind_m)
+        # Where beams are closer together than pixels, several beams share a pixel; also in the
+        # lower rows, where pixels are farther apart.
+        in_time = np.where(straight & (ahead <= latest), ahead, 0.0)
+        if in_time.any():
+            row = int(np.argmax(in_time)) // bearing.shape[1]
+            pitch = max(pitch, _pixel_pitch(bearing, row))
         self._shared = max(1, math.ceil(pitch / angle_increment))
         self._groups = -(-self.count // self._shared)
         width = self._shared * angle_increment
@@ -99,13 +109,9 @@ class Beams:
         self._filled, self._starts, self._sizes = np.unique(
             self._group, return_index=True, return_counts=True
         )
-        ahead, away = _floor_of_rays(grid, mount)
         self._floor_away = away.ravel()[self._pixels]
-        straight = (np.abs(bearing) <= pitch) & (ahead > 0)
-        self.view_begins_m = float(ahead[straight].min(initial=np.inf))
-        self.view_reaches_m = _highest_ahead(grid, mount, np.abs(bearing) <= pitch)
         first = self._by_group(np.fmin, ahead.ravel()[self._pixels], np.inf)
-        self._begins_in_time = first <= min(VIEW_BEGINS * self.view_begins_m, max_blind_m)
+        self._begins_in_time = first <= latest
         self._blind = self.view_begins_m > max_blind_m
 
     def scan(self, obstacles: Obstacles, *, range_min: float, range_max: float) -> Scan:
@@ -277,8 +283,7 @@ def _highest_ahead(grid: Grid, mount: CameraMount, straight: np.ndarray) -> floa
     return mount.height_m + AHEAD_M * float(rises.max()) if rises.size else math.nan
 
 
-def _pixel_pitch(bearing: np.ndarray) -> float:
-    """The largest angle between neighbours in the middle row."""
-    middle = bearing[bearing.shape[0] // 2]
-    steps = np.abs(np.diff(middle))
+def _pixel_pitch(bearing: np.ndarray, row: int) -> float:
+    """The largest angle between neighbours in a row."""
+    steps = np.abs(np.diff(bearing[row]))
     return float(np.nanmax(steps)) if np.isfinite(steps).any() else 0.0

@@ -189,6 +189,20 @@ def test_a_beam_whose_view_begins_too_late_says_nothing():
     assert (scan.seen_free[hit] == 0).all()
 
 
+@pytest.mark.parametrize('roll', [0.0, 0.02])
+@pytest.mark.parametrize('pitch', [-0.05, 0.0, 0.1, 0.3, 0.7])
+@pytest.mark.parametrize('width', [60, 64, 70, 80, 81, 160])
+def test_between_two_columns_of_a_coarse_picture_no_beam_is_late(width, pitch, roll):
+    """Columns are farther apart in lower rows: a beam between two must not see upper rows alone."""
+    camera = CameraModel.from_field_of_view(width, 3 * width // 4, 1.2)
+    pose = Pose(z_m=0.3, pitch_rad=pitch, roll_rad=roll)
+    _, scan = looked(pose=pose, camera=camera)
+    assert np.isfinite(scan.seen_free[45:76]).all()
+    assert not np.isnan(scan.ranges[45:76]).any() or pitch == 0.7  # which ends below the horizon
+    _, scan = looked(Box(1.7, 0.0, 0.4, 4.0, 0.5), pose=pose, camera=camera)
+    assert (scan.seen_free[45:76] > 1.2).all()
+
+
 def test_a_corridor_is_not_free_before_an_obstacle_that_nobody_looked_at():
     met = np.full(121, 3.0, np.float32)
     assert corridor(Scan(met, met), 3.0) == pytest.approx(3.0)
