@@ -221,10 +221,13 @@ def _nearest_per_sector(
         obstacle &= valid
     smallest = max(4, round(SPECK * obstacle.size))
     obstacle = without_specks(obstacle, smallest)
+    near = np.full(d.shape, -np.inf, np.float32)
+    cv2.copyTo(d, obstacle.view(np.uint8), near)
+    tops = near.max(axis=0)
     width = d.shape[1]
     third = round(width / 3)
     values = [
-        _sector(d[:, part], obstacle[:, part], smallest, t, edge)
+        _sector(near[:, part], tops[part], smallest, t, edge)
         if all_valid
         or np.count_nonzero(valid[:, part])
         >= max(1, least_seen * np.count_nonzero(picture.shown[:, part]))
@@ -247,11 +250,16 @@ def _stands_out(above: np.ndarray, below_horizon: np.ndarray, least: float) -> f
     return max(least, most * median(-above[(above < 0) & floor])) if behind else least
 
 
-def _sector(d: np.ndarray, obstacle: np.ndarray, rank: int, t: float, edge: float) -> float:
-    """Closeness of the `rank`-th nearest obstacle pixel; 0 with fewer."""
-    if np.count_nonzero(obstacle) < rank:
+def _sector(near: np.ndarray, tops: np.ndarray, rank: int, t: float, edge: float) -> float:
+    """Closeness of the `rank`-th nearest obstacle pixel; 0 with fewer.
+
+    near: d of obstacles, else -inf. tops: of each column, the nearest.
+    """
+    # At least `rank` pixels are as near as the `rank`-th of the columns' nearest: look no farther.
+    least = float(np.partition(tops, -rank)[-rank]) if rank <= tops.size else -math.inf
+    nearest = near[near >= least] if math.isfinite(least) else near[near > least]
+    if nearest.size < rank:
         return 0.0
-    nearest = d[obstacle]
     return (float(np.partition(nearest, -rank)[-rank]) - t) / (edge - t)
 
 

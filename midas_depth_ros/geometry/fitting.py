@@ -20,6 +20,7 @@ Result = TypeVar('Result')
 GRIDS_KEPT = 8  # for each function: a few cameras; an Imu gives each frame a mount of its own
 MIN_SIDE = 16
 BIWEIGHT = 4.7  # Tukey's constant: where a residual loses its vote, in deviations
+BYTES = 256  # values of one
 PER_MEDIAN = 1.4826  # standard deviation of a normal distribution by the median of |x|
 
 
@@ -226,11 +227,11 @@ def without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
 
     The mask itself, where there are none.
     """
-    rows = np.flatnonzero(mask.any(axis=1))
-    if smallest <= 1 or not rows.size:
+    _, top, _, height = cv2.boundingRect(mask.view(np.uint8))
+    if smallest <= 1 or not height:
         return mask
     # Only where there is something; columns would have to be copied.
-    filled = slice(int(rows[0]), int(rows[-1]) + 1)
+    filled = slice(top, top + height)
     part = mask[filled]
     # At most one in four pixels is a part of its own; 16 bits are three times as fast.
     kind = cv2.CV_16U if part.size < 4 * 65_535 else cv2.CV_32S
@@ -238,10 +239,19 @@ def without_specks(mask: np.ndarray, smallest: int) -> np.ndarray:
     if count == 2:  # one part
         return mask if np.count_nonzero(part) >= smallest else np.zeros_like(mask)
     # OpenCV's own statistics take four times as long.
-    large = np.bincount(labels.reshape(-1), minlength=count) >= smallest
+    if count <= BYTES:  # 8 bits are twice as fast again
+        labels = labels.astype(np.uint8)
+        large = cv2.calcHist([labels], [0], None, [count], [0, count]).reshape(-1) >= smallest
+    else:
+        large = np.bincount(labels.reshape(-1), minlength=count) >= smallest
     if large[1:].all():
         return mask
     large[0] = False  # what is outside the mask
     kept = np.zeros_like(mask)
-    kept[filled] = np.take(large, labels)  # half the time of large[labels]
+    if count <= BYTES:
+        table = np.zeros(BYTES, np.uint8)
+        table[:count] = large
+        cv2.LUT(labels, table, dst=kept[filled].view(np.uint8))
+    else:
+        kept[filled] = np.take(large, labels)  # half the time of large[labels]
     return kept

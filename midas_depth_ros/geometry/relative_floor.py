@@ -207,7 +207,8 @@ def _best_hypothesis(lower: Cells) -> np.ndarray:
         across, down = (d1 * y2 - d2 * y1) / area, (x1 * d2 - x2 * d1) / area
         offset = d0 - across * x0 - down * y0
         rise = down * lower.reach
-        possible = (rise >= MIN_RISE) & (np.abs(np.arctan2(across, down)) <= MAX_ROLL_RAD)
+        # It rises, so `down` is above 0.
+        possible = (rise >= MIN_RISE) & (np.abs(across) <= math.tan(MAX_ROLL_RAD) * down)
     if not possible.any():
         raise NoFloor('nothing in the lower half of the picture gets nearer towards its bottom')
     planes = np.stack([across, down, offset], axis=1)[possible]
@@ -222,9 +223,10 @@ def _costs(planes: np.ndarray, lower: Cells) -> np.ndarray:
     """
     known = np.isfinite(lower.d[::SCORED_ROWS])
     d, x, y = (array[::SCORED_ROWS][known] for array in (lower.d, lower.x, lower.y))
-    points = np.stack([x, y, np.ones_like(x)]).astype(np.float32)
-    scaled = (planes * (1 / TOLERANCE)).astype(np.float32)
-    above = (d * (1 / TOLERANCE)).astype(np.float32) - scaled @ points
+    points = np.stack([x, y, np.ones_like(x), d]).astype(np.float32)
+    scaled = np.full((len(planes), 4), 1 / TOLERANCE, np.float32)
+    scaled[:, :3] = planes * (-1 / TOLERANCE)
+    above = scaled @ points
     np.clip(above, -2, 1, out=above)
     return np.abs(above, out=above).sum(axis=1)
 
@@ -233,28 +235,33 @@ def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
     """The plane after iteratively reweighted least squares."""
     known = np.isfinite(lower.d)
     d = lower.d[known]
-    points = np.stack([lower.x[known], lower.y[known], np.ones_like(d)])
+    points = np.stack([lower.x[known], lower.y[known], np.ones_like(d), d])
     plane = start
-    off = d - plane @ points
+    off = _off(plane, points)
     tolerance = _tolerance(plane, lower)
     deviation = tolerance / BIWEIGHT
     for _ in range(REFITS):
         vote = tukey_votes(off, BIWEIGHT * deviation)
         if vote.sum() < MIN_VOTES * d.size:
             break
-        weighted = points * vote
-        before, plane = plane, solved(weighted @ points.T, weighted @ d)
-        off = d - plane @ points
+        sums = (points[:3] * vote) @ points.T
+        before, plane = plane, solved(sums[:, :3], sums[:, 3])
+        off = _off(plane, points)
         tolerance = _tolerance(plane, lower)
-        deviation = deviation_within(np.abs(off), tolerance, FINEST, tolerance / BIWEIGHT)
-        if np.abs(plane - before).max() < SETTLED:
+        deviation = deviation_within(off, tolerance, FINEST, tolerance / BIWEIGHT)
+        if max(map(abs, (plane - before).tolist())) < SETTLED:
             break
-    off = np.abs(off)
     on_floor = off[off < tolerance]
     share, rise = on_floor.size / d.size, float(plane[1]) * lower.reach
     deviation = float(np.sqrt(np.mean(on_floor**2))) if on_floor.size else math.inf
     across, down, offset = (float(value) for value in plane)
     return RelativeFloor(across, down, offset, tolerance, share, deviation, rise)
+
+
+def _off(plane: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """How far each of (4, n) x, y, 1, d is off the plane."""
+    off = np.append(plane, -1.0) @ points
+    return np.abs(off, out=off)
 
 
 def _tolerance(plane: np.ndarray, lower: Cells) -> float:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 JUDGED_SIZE = (256, 192)  # width, height; smaller pictures keep their size
 TILE = 16  # pixels of it
+MOST_BLOCK = 64  # pixels that are averaged at once
 MIN_TILES = 2  # in both directions; of smaller pictures only the contrast is judged
 
 MIN_CONTRAST = 8.0  # grey levels of 255, from the 2nd to the 98th percentile of coarse blocks
@@ -194,7 +195,30 @@ def _luminance(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         min(most, side // TILE * TILE or side)
         for most, side in zip(JUDGED_SIZE, grey.shape[::-1], strict=True)
     )
-    return cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return _shrunk(grey.astype(np.float32), size)
+
+
+def _shrunk(grey: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """(h, w) averaged over areas, for `size` = (w, h): what OpenCV gives, in half of its time
+    where few pixels become fewer, as 5 become 4 of 640x480.
+    """
+    blocks = [
+        (before // math.gcd(before, after), after // math.gcd(before, after))
+        for before, after in zip(grey.shape, size[::-1], strict=True)
+    ]
+    if max(before for before, _ in blocks) > MOST_BLOCK:
+        return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    rows, columns = (_shares_of_areas(*block) for block in blocks)
+    lower = np.matmul(rows, grey.reshape(-1, rows.shape[1], grey.shape[1]))
+    return np.matmul(lower.reshape(-1, columns.shape[1]), columns.T).reshape(size[::-1])
+
+
+@functools.lru_cache(maxsize=8)
+def _shares_of_areas(before: int, after: int) -> NDArray[np.float32]:
+    """(after, before): how much of each of so many pixels is in each of those after them."""
+    first, pixels = np.arange(after)[:, None] * before / after, np.arange(before)
+    inside = np.minimum(first + before / after, pixels + 1) - np.maximum(first, pixels)
+    return (np.maximum(inside, 0) * after / before).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +239,11 @@ class _Scales:
             halves.append(cv2.resize(halves[-1], (width, height), interpolation=cv2.INTER_AREA))
         finest, fine, rough = (_band(halves[level], halves[level + 1]) for level in (0, 1, 3))
         return cls(halves[1], halves[3], finest, fine, rough)
+
+    @functools.cached_property
+    def finest_by_tile(self) -> NDArray[np.float32]:
+        """Mean of the finest band in each tile."""
+        return _by_tile(self.finest, TILE)
 
     def third(self, index: int) -> _Scales:
         """The left, middle or right third of all of it."""
@@ -290,8 +319,7 @@ def _bare_tiles(scales: _Scales) -> tuple[NDArray[np.float32], Tiles]:
     strays = half - spread(means)
     across, down = _by_tile(strays * x, side) / variance, _by_tile(strays * y, side) / variance
     strays -= spread(across) * x + spread(down) * y
-    noise = _by_tile(scales.finest, TILE)
-    return means, _by_tile(strays * strays, side) < BARE**2 + NOISE * noise
+    return means, _by_tile(strays * strays, side) < BARE**2 + NOISE * scales.finest_by_tile
 
 
 @functools.lru_cache(maxsize=8)
@@ -332,7 +360,7 @@ def _pattern_fault(scales: _Scales, changes: Changes) -> str:
     if math.sqrt(cv2.mean(scales.fine)[0] + cv2.mean(scales.rough)[0]) < MIN_LOCAL * eighth:
         return 'fogged: hardly any local contrast'
     few = np.argsort(fine, axis=None)[: round(LEAST_DETAILED * fine.size)]
-    noise = 0.25 * _by_tile(scales.finest, TILE).ravel()[few].mean()
+    noise = 0.25 * scales.finest_by_tile.ravel()[few].mean()
     detail = math.sqrt(max(float(fine.ravel()[few].mean() - noise), 0.0))
     if detail < MIN_SHARPNESS * math.sqrt(float(rough.ravel()[few].mean())):
         return 'blurred except for a few places: text, or broken pixels, on an unfocused picture'
@@ -342,7 +370,8 @@ def _pattern_fault(scales: _Scales, changes: Changes) -> str:
 def _tint_fault(rgb: NDArray[np.uint8]) -> str:
     """Decoders turn missing chroma into green or magenta all over."""
     step = max(1, min(rgb.shape[:2]) // 60)
-    red, green, blue = cv2.split(np.ascontiguousarray(rgb[::step, ::step]))
+    size = -(-rgb.shape[1] // step), -(-rgb.shape[0] // step)
+    red, green, blue = cv2.split(cv2.resize(rgb, size, interpolation=cv2.INTER_NEAREST))
     most, least = cv2.max(red, blue), cv2.min(red, blue)
     # More green than `most` by TINTED of itself, or less than `least` by TINTED of `most`; by as
     # much of BLACK more, so that what is dark has no tint.

@@ -106,7 +106,7 @@ def test_a_mount_is_the_same_by_a_grid_that_is_remembered():
             mount.descent(fixed)[0] = 1
 
 
-@pytest.mark.parametrize('share', [0.02, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize('share', [0.02, 0.1, 0.3, 0.6])  # of more and of less than 256 parts
 @pytest.mark.parametrize('smallest', [1, 2, 6, 40, 10_000])
 def test_specks_are_the_parts_that_opencv_counts(share, smallest):
     mask = np.random.default_rng(3).random((96, 128)) < share

@@ -110,6 +110,16 @@ def test_a_fit_that_ends_when_it_has_settled_moves_no_closeness(pictures, monkey
     assert known >= LEAST_FLOORS
 
 
+@pytest.mark.parametrize('count', [0, 5, 47, 48, 49, 4000, 16_000])
+def test_the_nearest_of_a_sector_is_found_among_what_is_nearest_in_its_columns(count):
+    rng = np.random.default_rng(count)
+    near = np.full((192, 85), -np.inf, np.float32)
+    values = np.round(rng.normal(size=count), 2).astype(np.float32)  # many are equal
+    near.reshape(-1)[rng.permutation(near.size)[:count]] = values
+    found = of_closeness._sector(near, near.max(axis=0), 49, 0.0, 1.0)
+    assert found == (pytest.approx(float(np.sort(values)[-49])) if count >= 49 else 0.0)
+
+
 def test_what_stands_out_is_counted_as_by_the_median(pictures):
     rng = np.random.default_rng(4)
     told = []

@@ -12,7 +12,15 @@ import pytest
 
 import midas_depth_ros
 from midas_depth_ros.images import FreezeDetector, judge_picture, verdict_for
-from midas_depth_ros.images.blindness import BARE, GOOD, NOISE, _bare_tiles, _Scales, _spread
+from midas_depth_ros.images.blindness import (
+    BARE,
+    GOOD,
+    NOISE,
+    _bare_tiles,
+    _Scales,
+    _shrunk,
+    _spread,
+)
 from midas_depth_ros.lab.drive import rig
 from midas_depth_ros.sim import WORLDS, Pose
 from midas_depth_ros.sim.robot.robot import noisy
@@ -546,3 +554,10 @@ def test_contrast_is_between_the_percentiles(size):
     values = np.random.default_rng(size).normal(100, 30, (1, size)).astype(np.float32)
     low, high = np.percentile(values.astype(np.float64), (2, 98))
     assert _spread(values) == pytest.approx(high - low, rel=1e-5)
+
+
+@pytest.mark.parametrize('before', [(320, 240), (640, 360), (480, 270), (256, 192), (477, 333)])
+def test_what_is_averaged_by_blocks_is_as_by_opencv(before):
+    grey = np.random.default_rng(3).uniform(0, 255, before[::-1]).astype(np.float32)
+    by_opencv = cv2.resize(grey, (256, 192), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(_shrunk(grey, (256, 192)), by_opencv, atol=1e-4)
