@@ -133,7 +133,7 @@ class DepthEstimator:
         depth = self._checked(small, rgb)
         if error is not None:
             error = network.spec.picture.uncovered(error, rgb.shape[:2])
-            if not (np.isfinite(error) & (error >= 0)).all():
+            if not 0 <= error.min() <= error.max() < math.inf:  # NaN where one of them is NaN
                 raise DepthError(
                     f'{self.model} on {self.backend} expects errors that are not finite or below '
                     '0: check its weights file'

@@ -140,9 +140,9 @@ class Camera:
         in_metres = settings.heatmap.mode == 'metric' and self.output.heatmap_wanted
         return self.metric.wanted() or in_metres or self.calibrates
 
-    def publish(self, view: FrameView) -> None:
-        """Make and publish what is wanted of a frame."""
-        metric = self.metric.update(view) if self.measures(view.settings) else None
+    def publish(self, view: FrameView, measures: bool) -> None:
+        """Make and publish what is wanted of a frame; in metres if it `measures`."""
+        metric = self.metric.update(view) if measures else None
         if metric is not None:
             self.metric.publish(view, metric)
         else:
@@ -228,8 +228,12 @@ class Worker:
         camera.statistics.judged(verdict.reason, verdict.partial_reason)
         longest_s = settings.reuse_unchanged
         last = camera.last_answer.for_picture(frame, rgb, verdict, camera, longest_s)
+        measures = camera.measures(settings)
         started = time.monotonic()
-        answer, error = self._infer(rgb) if last is None else (last.depth, last.error)
+        if last is None:
+            answer, error = self._infer(rgb, with_error=measures or longest_s > 0)
+        else:
+            answer, error = last.depth, last.error
         inference_s = time.monotonic() - started
         if last is None and longest_s > 0 and not verdict.text:
             answer = camera.last_answer.keep(frame, answer, error)
@@ -241,7 +245,8 @@ class Worker:
             FrameView(
                 frame, rgb, answer, inverse_depth, verdict.reason, model, grid, settings, rotate,
                 pose, last is not None, error,
-            )
+            ),
+            measures,
         )  # fmt: skip
         camera.statistics.processed(
             latency_s=time.monotonic() - frame.received_s,
@@ -276,9 +281,11 @@ class Worker:
         )
         return decode_compressed(frame.message, settings.max_pixels, camera.bit_depth, least)
 
-    def _infer(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray | None]:
+    def _infer(
+        self, rgb: NDArray[np.uint8], with_error: bool
+    ) -> tuple[NDArray[np.float32], NDArray | None]:
         """Relative inverse depth, and what an estimator that says so expects it to be off by."""
-        infer = getattr(self._estimator, 'infer_with_error', None)
+        infer = getattr(self._estimator, 'infer_with_error', None) if with_error else None
         return infer(rgb) if infer else (self._estimator.infer(rgb), None)
 
     def _report_size(

@@ -374,7 +374,10 @@ def publisher_nodes(node: Node, subscription: Subscription | None) -> list[str]:
 
 
 def count_publishers(node: Node, subscription: Subscription) -> int:
-    """How many publishers of its type there are."""
+    """How many publishers of its type there are; those alone that are received, if known."""
+    matched = getattr(subscription, 'get_publisher_count', None)  # Humble asks the graph
+    if matched is not None:
+        return int(matched())
     count = int(node.count_publishers(subscription.topic_name))
     # A publisher of another type is not a second sensor: its messages are not received.
     return count if count < 2 else len(publisher_nodes(node, subscription))
