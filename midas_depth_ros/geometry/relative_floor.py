@@ -207,8 +207,8 @@ def _best_hypothesis(lower: Cells) -> np.ndarray:
         across, down = (d1 * y2 - d2 * y1) / area, (x1 * d2 - x2 * d1) / area
         offset = d0 - across * x0 - down * y0
         rise = down * lower.reach
-        # It rises, so `down` is above 0.
-        possible = (rise >= MIN_RISE) & (np.abs(across) <= math.tan(MAX_ROLL_RAD) * down)
+        # It rises, so `down` is above 0; of three cells in a row both are infinite.
+        possible = (rise >= MIN_RISE) & (np.abs(across) < math.tan(MAX_ROLL_RAD) * down)
     if not possible.any():
         raise NoFloor('nothing in the lower half of the picture gets nearer towards its bottom')
     planes = np.stack([across, down, offset], axis=1)[possible]

@@ -82,3 +82,14 @@ def test_a_wall_with_only_a_strip_of_floor_is_refused():
     seen = view(room=Room(-5, 0.55, -5, 5, 3), pose=Pose(z_m=0.3))
     result = closeness(seen.d())
     assert_unknown(result)
+
+
+@pytest.mark.parametrize('shape', [(64, 48), (48, 64), (16, 16), (17, 200), (30, 40)])
+def test_three_cells_in_a_row_make_no_plane(shape):
+    """In few cells many of the planes tried go through such; none must pass for the best."""
+    rng = np.random.default_rng(5)
+    ramp = np.linspace(-2, 3, shape[0], dtype=np.float32)[:, None].clip(0)
+    near = closeness(ramp + 0.02 * rng.random(shape, np.float32))
+    assert near.known
+    assert near.centre == 0
+    assert isinstance(closeness(rng.random(shape, np.float32)).reason, str)
