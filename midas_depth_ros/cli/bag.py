@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +30,10 @@ from midas_depth_ros.images.sources.bag import (
     in_order,
     until_damaged,
 )
-from midas_depth_ros.images.sources.bag_messages import BagMessages
+from midas_depth_ros.images.sources.bag_messages import BagMessages, strangers_in
 from midas_depth_ros.lab.output import (
     CommandError,
+    check_outside,
     check_target,
     move_into_place,
     progress_bar,
@@ -45,11 +45,12 @@ from midas_depth_ros.options.declarations import specs, specs_for_names, unknown
 from midas_depth_ros.options.depth import DepthNodeSettings, apply_cpu_budget, parse_cpus
 from midas_depth_ros.options.files import (
     ParameterFault,
+    UnreadableFile,
     is_there,
     read_values,
     settings_from,
 )
-from midas_depth_ros.options.text import check_camera_names, printable
+from midas_depth_ros.options.text import check_camera_names, printable, shown
 
 if TYPE_CHECKING:
     from midas_depth_ros.nodes.bag.pipeline import CameraCounts
@@ -265,8 +266,9 @@ def bag(
         settings = settings_from(DepthNodeSettings, given)
     except ParameterFault as error:
         raise click.UsageError(str(error)) from error
-    check_output(source, output, force)
+    check_output(source, output, files, force)
     recorded = BagMessages(source)
+    check_outside(output, source)
     if not topics and not cameras and 'cameras' in given:
         cameras = settings.cameras
     transport = settings.transport if 'transport' in given else ''
@@ -294,10 +296,20 @@ def bag(
     ctx.exit(0 if done else 1)
 
 
-def check_output(source: Path, output: Path, force: bool) -> None:
-    """Raise CommandError if OUT must not be written."""
-    if os.path.dirname(os.path.realpath(source)) == os.path.realpath(output):
-        raise CommandError(f'{output} is the input: use another folder')
-    check_target(output, source, force)
-    if is_there(output) and not is_there(output / 'metadata.yaml'):
-        raise CommandError(f'{output} is not a rosbag2: it is not replaced')
+def check_output(source: Path, output: Path, files: Sequence[Path], force: bool) -> None:
+    """Raise CommandError if OUT must not be written, or anything would be lost with the old one.
+
+    files: of parameters.
+    """
+    check_target(output, (source, *files), force)
+    if not is_there(output):
+        return
+    try:
+        strangers = strangers_in(output)
+    except UnreadableFile as error:
+        raise CommandError(f'{output} is not a rosbag2: it is not replaced ({error})') from error
+    if strangers:
+        raise CommandError(
+            f'{output} holds {shown(strangers[0])} beside its recording: it is not replaced; move '
+            'that, or use another folder'
+        )

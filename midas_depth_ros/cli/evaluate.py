@@ -19,7 +19,7 @@ from midas_depth_ros.cli.options import NumberRange, in_radians, like, radians_o
 from midas_depth_ros.images.sources import UnclearTopic
 from midas_depth_ros.images.sources.bag import BagCamera, depth_topics, find_cameras
 from midas_depth_ros.images.sources.bag_messages import BagMessages
-from midas_depth_ros.lab.output import CommandError, check_target, write_atomically
+from midas_depth_ros.lab.output import CommandError, check_outside, check_target, write_atomically
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 from midas_depth_ros.options.declarations import bounds_of, specs_for_names
 from midas_depth_ros.options.depth import DepthNodeSettings
@@ -30,6 +30,7 @@ from midas_depth_ros.options.text import printable
 if TYPE_CHECKING:
     from midas_depth_ros.lab.evaluate.truth import Place
 
+PAGE_SUFFIXES = ('.html', '.htm')
 REFERENCE = ('reference.x', 'reference.y', 'reference.z', 'reference.yaw')
 HELP = """Compare the metres of a recording with a truth, and say what a robot may do by them.
 
@@ -182,9 +183,11 @@ def evaluate(ctx: click.Context, /, **given: Any) -> None:
     if page is None and not given['as_json']:
         raise click.UsageError('give --output page.html, or --json')
     if page is not None:
-        check_target(page, given['bag'], given['force'])
+        check_page(page, given)
     values, settings = _settings(given)
     bag = BagMessages(given['bag'])
+    if page is not None:
+        check_outside(page, given['bag'])
     camera = _camera(bag, given['topic'], given['camera'])
     try:
         from midas_depth_ros.lab.evaluate import report as lab_report
@@ -277,3 +280,10 @@ def _variants(
     """Every model with every source, each once."""
     every = itertools.product(models or (settings.model,), sources or (settings.scale.source,))
     return list(dict.fromkeys(every))
+
+
+def check_page(page: Path, given: dict[str, Any]) -> None:
+    """Raise CommandError if the page must not be written."""
+    if page.suffix.lower() not in PAGE_SUFFIXES:
+        raise CommandError(f'{page}: the suffix of the page must be {" or ".join(PAGE_SUFFIXES)}')
+    check_target(page, (given['bag'], given['truth'], *given['files']), given['force'])

@@ -18,6 +18,7 @@ import click
 from midas_depth_ros.cli.image_inputs import expand, output_names
 from midas_depth_ros.cli.image_outputs import (
     ALL_SUFFIXES,
+    DRAWN,
     OUTPUTS,
     SUFFIXES,
     Result,
@@ -43,6 +44,7 @@ from midas_depth_ros.cli.options import (
 from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import (
     GeometryError,
+    ScaleShift,
     turned,
 )
 from midas_depth_ros.images import BitDepth, ImageError
@@ -275,6 +277,9 @@ class Batch:
             blind = blind_text(result.verdict)
             if blind:
                 report.print(f'{picture}: {blind}')
+            no_metres = self._no_metres(result)
+            if no_metres and not blind:
+                report.print(f'{picture}: the heatmap is grey, no metres: {no_metres}')
             if self.as_json:
                 about |= {
                     'width': rgb.shape[1],
@@ -282,6 +287,7 @@ class Batch:
                     'model': result.model,
                     'closeness': closeness_json(result.closeness),
                     'blind': result.verdict.text,
+                    'no_metres': no_metres,
                 }
             with write_errors(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -298,6 +304,13 @@ class Batch:
             except FAULTS as error:
                 faults.append(error)
         return faults
+
+    def _no_metres(self, result: Result) -> str:
+        """Why a heatmap that is asked for in metres has none; ''."""
+        drawn = any(name in DRAWN for name in self.wanted)
+        if not drawn or self.look.heatmap.mode != 'metric' or isinstance(result.scale, ScaleShift):
+            return ''
+        return as_options(result.scale.reason)
 
     def _is_to_do(self, picture: Path) -> bool:
         """Return whether an output of the picture would be made."""

@@ -49,6 +49,9 @@ def _pictures_of(text: str) -> list[Path | CommandError]:
     matched = [found for found in _matches(path) if is_picture(found) and is_there(found)]
     if not matched:
         return [CommandError(f'{text}: no picture matches ({", ".join(PICTURE_SUFFIXES)})')]
+    matched = [found for found in matched if _is_unmade(found)]
+    if not matched:
+        return [CommandError(f'{text}: only outputs of an earlier run match: name them one by one')]
     return [*sorted((each for each in matched if not is_folder(each)), key=natural_order)]
 
 
@@ -79,7 +82,11 @@ def _of_folder(folder: Path) -> list[Path | CommandError]:
 def _unmade_in(folder: Path) -> list[Path]:
     """Return the pictures in a folder that are not outputs of an earlier run. Raises OSError."""
     pictures = [path for path in folder.iterdir() if is_picture(path)]
-    return [path for path in pictures if not path.name.endswith(OUTPUT_ENDINGS)]
+    return [path for path in pictures if _is_unmade(path)]
+
+
+def _is_unmade(path: Path) -> bool:
+    return not path.name.endswith(OUTPUT_ENDINGS)
 
 
 def output_names(pictures: list[Path]) -> dict[Path, str]:

@@ -166,9 +166,20 @@ def metres_npy(result: Result) -> bytes:
         raise CommandError(f'no metres: {result.scale.reason}')
     d = result.enlarge(result.inverse_depth, result.rgb.shape[:2])
     depth_z = result.scale.depth(d, min_depth_m=0, max_depth_m=FARTHEST_M)
+    _check_any(depth_z, 'metres', result.scale)
     buffer = io.BytesIO()
     np.save(buffer, depth_z)
     return buffer.getvalue()
+
+
+def _check_any(depth_z: NDArray[np.float32], what: str, scale: ScaleShift) -> None:
+    """Raise CommandError where no pixel has metres."""
+    if not np.isfinite(depth_z).any():
+        raise CommandError(
+            f'no {what}: nothing is within the range by 1/Z = {scale.scale:.3g} d '
+            f'{scale.shift:+.3g} of scale.source {scale.source}: check --fixed-scale and '
+            '--fixed-shift, or the mount'
+        )
 
 
 def cloud_ply(result: Result) -> bytes:
@@ -194,6 +205,7 @@ def cloud_ply(result: Result) -> bytes:
         raise CommandError(f'no cloud: no metric scale: {scale.reason}')
     else:
         depth_z = scale.depth(depth, min_depth_m=CLOUD_DEPTH_M[0], max_depth_m=CLOUD_DEPTH_M[1])
+        _check_any(depth_z, 'cloud', scale)
         unit = f'unit: metres, by {scale.source}: 1/Z = {scale.scale:.9g} d + {scale.shift:.9g}'
     fov = metres.horizontal_fov_rad
     fov_text = f'{ASSUMED_FOV_RAD:g} rad, assumed' if math.isnan(fov) else f'{fov:g} rad'
@@ -240,6 +252,7 @@ OUTPUTS: Final[dict[str, tuple[str, Callable[[Result], bytes]]]] = {
     'metres': ('_metres.npy', metres_npy),
     'cloud': ('_cloud.ply', cloud_ply),
 }
+DRAWN: Final = ('heatmap', 'overlay', 'side-by-side')  # those with a heatmap
 OUTPUT_ENDINGS: Final = tuple(ending for ending, _ in OUTPUTS.values())
 # The suffixes of one output whose file is named.
 PICTURES: Final = ('heatmap', 'overlay', 'side-by-side')

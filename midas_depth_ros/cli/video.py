@@ -283,7 +283,7 @@ def summary(path: Path, frames: int, view: VideoView, faults: list[str]) -> dict
 
 def check_output(path: Path, source: str, force: bool) -> None:
     """Raise CommandError if the output must not or cannot be written."""
-    check_target(path, source, force)
+    check_target(path, (source,), force)
     if path.suffix.lower() not in FORMATS:
         raise CommandError(f'{path}: the suffix of a video must be one of {", ".join(FORMATS)}')
     library()

@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -148,14 +148,27 @@ def _plain_step(console: Console, title: str, total_s: float | None) -> Iterator
 # --- Files.
 
 
-def check_target(target: Path, source: Path | str, force: bool) -> None:
-    """Raise CommandError if `target` is the source, exists without `force`, or has no folder."""
-    if os.path.realpath(target) == os.path.realpath(source):
-        raise CommandError(f'{target} is the input: use another output')
+def check_target(target: Path, inputs: Sequence[Path | str], force: bool) -> None:
+    """Raise CommandError if `target` is an input or holds one, exists without `force`, or has no
+    folder.
+    """
+    real = os.path.realpath(target)
+    for each in inputs:
+        read = os.path.realpath(each)
+        if read == real:
+            raise CommandError(f'{target} is the input: use another output')
+        if read.startswith(os.path.join(real, '')):
+            raise CommandError(f'{target} holds {each}, which is an input: use another output')
     if is_there(target) and not force:
         raise CommandError(f'{target} already exists: use --force to overwrite it')
     if not is_folder(target.parent):
         raise CommandError(f'{target.parent}: no such folder')
+
+
+def check_outside(target: Path, recording: Path) -> None:
+    """Raise CommandError if `target` would be written into the folder of a recording."""
+    if os.path.realpath(target).startswith(os.path.join(os.path.realpath(recording), '')):
+        raise CommandError(f'{target} is in the recording {recording}: use another output')
 
 
 def write_atomically(path: Path, data: bytes) -> None:

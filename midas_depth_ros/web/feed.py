@@ -375,7 +375,7 @@ class LiveView:
                 if isinstance(message.get('shown'), str):
                     self._unconfirmed.discard(message['shown'])
                 clock = message.get('clock')
-                if isinstance(clock, (int, float)) and math.isfinite(clock):
+                if isinstance(clock, (int, float)) and abs(clock) <= LARGEST_INTEGER:  # not NaN
                     self._echo = float(clock)
                 event.set()
         except Refused:

@@ -113,6 +113,34 @@ def test_what_is_no_bag_ends_in_one_line(midas_depth, tmp_path, content):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize('where', ['a', 'a/b'])
+def test_a_recording_that_holds_the_input_is_not_replaced(midas_depth, tmp_path, where):
+    write_image_bag(tmp_path / 'out', frames(1))
+    (tmp_path / 'out' / where).mkdir(parents=True)
+    write_image_bag(tmp_path / 'out' / where / 'in', frames(2))
+    before = sorted((tmp_path / 'out').rglob('*'))
+    done = midas_depth('bag', f'out/{where}/in', 'out', *MODEL, '--force')
+    assert done.exit_code == 1
+    assert f'out holds out/{where}/in, which is an input' in done.stderr
+    assert sorted((tmp_path / 'out').rglob('*')) == before
+
+
+@pytest.mark.parametrize('name', ['params.yaml', '.hidden', 'notes/mine.txt'])
+def test_a_recording_with_something_else_beside_it_is_not_replaced(midas_depth, tmp_path, name):
+    write_image_bag(tmp_path / 'in', frames(1))
+    write_image_bag(tmp_path / 'out', frames(1))
+    stranger = tmp_path / 'out' / name
+    stranger.parent.mkdir(exist_ok=True)
+    stranger.write_text('/**:\n  ros__parameters: {heatmap.gamma: 1.5}\n')
+    done = midas_depth('bag', 'in', 'out', *MODEL, '--force')
+    assert done.exit_code == 1
+    assert f"out holds '{name.split('/')[0]}' beside its recording" in done.stderr
+    if name.endswith('.yaml'):  # which is read, too
+        done = midas_depth('bag', 'in', 'out', *MODEL, '--params-file', f'out/{name}', '--force')
+        assert f'out holds out/{name}, which is an input' in done.stderr
+    assert stranger.exists()
+
+
 def test_the_output_is_not_replaced_by_accident(midas_depth, tmp_path):
     write_image_bag(tmp_path / 'in', frames(1))
     (tmp_path / 'out').mkdir()
@@ -120,8 +148,10 @@ def test_the_output_is_not_replaced_by_accident(midas_depth, tmp_path):
     assert 'use --force' in midas_depth('bag', 'in', 'out', *MODEL).stderr
     assert 'is not a rosbag2' in midas_depth('bag', 'in', 'out', *MODEL, '--force').stderr
     assert 'is the input' in midas_depth('bag', 'in', './in', *MODEL, '--force').stderr
-    assert 'is the input' in midas_depth('bag', 'in/in.db3', 'in', *MODEL, '--force').stderr
+    assert 'is an input' in midas_depth('bag', 'in/in.db3', 'in', *MODEL, '--force').stderr
     assert 'no such folder' in midas_depth('bag', 'in', 'x/y', *MODEL).stderr
+    assert 'is in the recording' in midas_depth('bag', 'in', 'in/out', *MODEL).stderr
+    assert not (tmp_path / 'in' / 'out').exists()
     assert (tmp_path / 'out' / 'thesis.txt').read_text() == 'mine'
     assert midas_depth('bag', 'in', 'new', *MODEL).exit_code == 0
     assert midas_depth('bag', 'in', 'new', *MODEL, '--force', '--only', 'scan').exit_code == 0

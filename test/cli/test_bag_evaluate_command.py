@@ -6,6 +6,7 @@ import dataclasses
 import html.parser
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -319,3 +320,31 @@ def test_an_existing_page_is_kept(bag, midas_depth, tmp_path):
     done = midas_depth('evaluate', bag(), '--truth', '/scan', '-o', 'page.html', *OURS)
     assert 'page.html already exists: use --force' in line(done)
     assert (tmp_path / 'page.html').read_text() == 'mine'
+
+
+def test_what_is_read_is_never_overwritten_by_the_page(bag, midas_depth, tmp_path):
+    path = bag()
+    recording = next((tmp_path / path).glob('*.db3'))
+    table = tmp_path / 'tape.html'
+    table.write_text('frame,u,v,metres\n0,10,10,1.0\n')
+    before = recording.read_bytes(), table.read_bytes()
+    for page, truth, said in (
+        (recording, '/scan', 'the suffix of the page must be .html or .htm'),
+        (Path(path) / 'page.html', '/scan', 'is in the recording'),
+        (table, str(table), 'is the input'),
+        (Path('page.txt'), '/scan', 'the suffix of the page'),
+    ):
+        done = midas_depth('evaluate', path, '--truth', truth, '-o', str(page), '--force', *OURS)
+        assert said in line(done)
+    assert (recording.read_bytes(), table.read_bytes()) == before
+
+
+def test_a_measurement_beside_the_picture_is_named_and_others_are_compared(
+    bag, midas_depth, tmp_path
+):
+    table = tmp_path / 'tape.csv'
+    table.write_text('frame,u,v,metres\n0,3200,24,1.0\n1,12,10,1.0\n')
+    done = midas_depth('evaluate', bag(), '--truth', str(table), '--json', *OURS)
+    assert done.exit_code == 1
+    assert 'measurement 1 aims at u 3200, v 24, outside of the picture of' in done.stderr
+    assert 'measurement 2' not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -140,6 +141,42 @@ def test_a_fixed_scale_makes_metres_of_the_cloud(midas_depth, save):
     focal = 0.5 * small.shape[1] / np.tan(0.6)
     columns = np.arange(small.shape[1]) - (small.shape[1] - 1) / 2
     np.testing.assert_allclose(row['x'] / row['z'], columns / focal, atol=1e-5)
+
+
+@pytest.mark.parametrize('only', ['metres', 'cloud'])
+def test_metres_that_are_nowhere_are_no_result(midas_depth, save, only):
+    path = save('a.png', corridor())
+    metres = ('--fixed-scale', '0.01', '--fixed-shift', '-1e6', '--horizontal-fov', '1.2')
+    result = midas_depth('image', path, *MODEL, '--only', only, *metres)
+    assert result.exit_code == 1
+    assert f'a.png: no {only}: ' in result.stderr
+    assert 'check --fixed-scale and --fixed-shift' in result.stderr
+    assert not list(Path(OUT).glob('*'))
+
+
+def test_a_heatmap_in_metres_that_has_none_says_why(midas_depth, save):
+    path = save('a.png', corridor())
+    metres = ('--camera-height', '0.3', '--camera-pitch', '-1.2', '--horizontal-fov', '1.0')
+    wanted = ('--mode', 'metric', '--only', 'heatmap', *metres)
+    result = midas_depth('image', path, *MODEL, *wanted)
+    assert 'a.png: the heatmap is grey, no metres: ' in result.stderr
+    done = midas_depth('image', path, *MODEL, *wanted, '--json', '--force')
+    (about,) = json.loads(done.stdout)['pictures']
+    assert about['no_metres'] in result.stderr
+
+
+def test_patterns_leave_out_earlier_outputs_as_folders_do(midas_depth, save):
+    save('in/a.png', corridor(48, 64))
+    for _ in range(2):
+        result = midas_depth(
+            'image', 'in/*.png', *MODEL, '--only', 'heatmap', '-o', 'in', '--force'
+        )
+        assert result.exit_code == 0
+    assert sorted(os.listdir('in')) == ['a.png', 'a_heatmap.png']
+    os.remove('in/a.png')
+    result = midas_depth('image', 'in/*.png', *MODEL, '--only', 'heatmap', '-o', 'in')
+    assert 'only outputs of an earlier run match' in result.stderr
+    assert midas_depth('image', 'in/a_heatmap.png', *MODEL, '--only', 'npy').exit_code == 0
 
 
 def test_a_refused_fit_is_said_and_no_cloud_takes_its_place(midas_depth, save):

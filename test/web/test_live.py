@@ -74,6 +74,18 @@ def test_facts_come_at_once_and_then_only_what_changed(client, feed):
         assert next_facts(live) == {'closeness/front': None}
 
 
+@pytest.mark.parametrize('clock', ['1' + 400 * '0', '-1' + 400 * '0', 'NaN', 'Infinity', '1e999'])
+def test_a_clock_that_is_no_time_ends_nothing(client, feed, clock):
+    with client.websocket_connect(LIVE) as live:
+        live.receive_json()
+        live.send_text(f'{{"clock": {clock}}}')
+        live.send_json({'clock': 12.5})
+        feed.set_fact('present', True)
+        facts: dict = {}
+        wait_for(lambda: facts.update(live.receive_json()) or 'echo' in facts)
+        assert facts['echo'] == 12.5
+
+
 def test_a_browser_gets_the_next_frame_when_it_has_shown_the_last(client, feed):
     with client.websocket_connect(LIVE) as live:
         live.receive_json()

@@ -53,6 +53,33 @@ METADATA_BYTES = 64 << 20
 PIECE_BYTES = 1 << 20
 
 
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Return what the metadata of a rosbag2 says, `relative_file_paths` among it.
+
+    Raises UnreadableFile where it is missing or damaged.
+    """
+    text = read_text(folder / METADATA, METADATA_BYTES)
+    try:
+        about = parse_yaml(text)['rosbag2_bagfile_information']
+        if not all(isinstance(each, str) and each for each in about['relative_file_paths']):
+            raise TypeError('relative_file_paths are not file names')
+        return dict(about)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UnreadableFile(str(error)) from error
+
+
+def strangers_in(folder: Path) -> list[str]:
+    """Return the names in the folder of a rosbag2 that do not belong to it, sorted.
+
+    Raises UnreadableFile as `read_metadata`.
+    """
+    own = {METADATA}
+    for each in read_metadata(folder)['relative_file_paths']:
+        name = PurePath(each).name
+        own |= {name, f'{name}-shm', f'{name}-wal', f'{name}{PACKED_SUFFIX}'}
+    return sorted(each.name for each in folder.iterdir() if each.name not in own)
+
+
 class NotRepairable(UnreadableSource):
     """The file has nothing that could be repaired."""
 
@@ -182,15 +209,11 @@ class BagMessages:
 
     def _metadata(self) -> dict[str, Any] | None:
         """Read the folder's metadata; None where it is missing or damaged."""
-        path = self.path / METADATA
-        if not is_there(path):
+        if not is_there(self.path / METADATA):
             return None
         try:
-            about = parse_yaml(read_text(path, METADATA_BYTES))['rosbag2_bagfile_information']
-            if not all(isinstance(each, str) and each for each in about['relative_file_paths']):
-                raise TypeError('relative_file_paths are not file names')
-            return dict(about)
-        except (UnreadableFile, LookupError, TypeError, ValueError) as error:
+            return read_metadata(self.path)
+        except UnreadableFile as error:
             self._note(f'{METADATA} is damaged: {error}')
         return None
 

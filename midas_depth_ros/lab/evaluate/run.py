@@ -285,6 +285,12 @@ class Comparison:
         if not tapes:
             return None
         height, width = turned(view.rgb, -view.rotate % 360).shape[:2]
+        for tape in tapes:
+            if tape.aims_beside((width, height)):
+                self._fail(
+                    f'frame {record.number}: measurement {tape.number} aims at u {tape.u:g}, '
+                    f'v {tape.v:g}, outside of the picture of {width}x{height}: it is not compared'
+                )
         return tape_frame(tapes, seen, (width, height))
 
     def _fail(self, text: str) -> None:

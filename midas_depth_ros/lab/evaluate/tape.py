@@ -11,6 +11,7 @@ import dataclasses
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ class Tape:
     """One measurement. frame: number of the picture from 0, -1 = by the stamp.
 
     stamp_s: NaN = by the number. u, v: pixels of the recorded picture; NaN = by the bearing.
-    bearing_rad: to the left of straight ahead. metres: from the lens, or from below it.
+    bearing_rad: to the left of straight ahead. metres: from the lens, or from below it. number:
+    of the measurement in the table, from 1.
     """
 
     frame: int
@@ -39,6 +41,12 @@ class Tape:
     v: float
     bearing_rad: float
     metres: float
+    number: int = 1
+
+    def aims_beside(self, size: tuple[int, int]) -> bool:
+        """Whether u and v are outside of a picture of (width, height) pixels."""
+        beside = not (-0.5 < self.u < size[0] - 0.5 and -0.5 < self.v < size[1] - 0.5)
+        return math.isfinite(self.u) and beside
 
 
 def read_tapes(path: Path) -> list[Tape]:
@@ -73,8 +81,13 @@ def _check_columns(path: Path, names: list[str]) -> None:
         raise CommandError(f'{path}: its columns are {", ".join(names) or "none"}: use {EXAMPLE}')
 
 
-def _tape(path: Path, number: int, row: dict[str, str]) -> Tape:
+def _tape(path: Path, number: int, row: dict[str | None, Any]) -> Tape:
     """One line. Raises CommandError that names it."""
+    if row.get(None):  # what is beyond the last column
+        raise CommandError(
+            f'{path}: measurement {number} has more values than the {len(row) - 1} columns: write '
+            '1.25 instead of 1,25'
+        )
     values: dict[str, float] = {}
     for name in COLUMNS:
         text = (row.get(name) or '').strip()
@@ -90,10 +103,11 @@ def _tape(path: Path, number: int, row: dict[str, str]) -> Tape:
             f'and at most {FARTHEST_M:g}'
         )
     frame, stamp = values['frame'], values['stamp']
-    if math.isnan(frame) == math.isnan(stamp) or (frame == frame and not frame.is_integer()):
+    whole = math.isnan(frame) or (frame >= 0 and frame.is_integer())
+    if math.isnan(frame) == math.isnan(stamp) or not whole:
         raise CommandError(
-            f'{path}: measurement {number}: give either the whole number of the frame, from 0, or '
-            'its stamp in seconds'
+            f'{path}: measurement {number}: frame is {frame:g}, stamp {stamp:g}: give either the '
+            'whole number of the frame, from 0, or its stamp in seconds'
         )
     aimed = math.isfinite(values['u']) and math.isfinite(values['v'])
     if aimed == math.isfinite(values['bearing']):
@@ -108,6 +122,7 @@ def _tape(path: Path, number: int, row: dict[str, str]) -> Tape:
         values['v'],
         math.radians(values['bearing']),
         values['metres'],
+        number,
     )
 
 

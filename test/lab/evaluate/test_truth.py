@@ -234,6 +234,8 @@ def test_a_bearing_needs_a_mount():
         ('frame,u,v,metres,foot\n', "unknown column 'foot'"),
         ('frame,u,v,metres\n1,2,3,near\n', "measurement 1: metres is 'near'"),
         ('frame,u,v,metres\n1,2,3,1\n1,2,3,-1\n', 'measurement 2: metres is -1'),
+        ('frame,u,v,metres\n1,2,3,1,25\n', 'measurement 1 has more values .* write 1.25'),
+        ('frame,u,v,metres\n-5,2,3,1\n', 'measurement 1: frame is -5, .* whole number'),
         ('frame,u,v,metres\n1.5,2,3,1\n', 'whole number of the frame'),
         ('frame,u,v,metres\ninf,2,3,1\n', 'whole number of the frame'),
         ('frame,u,v,metres\n1,2,3,1e300\n', 'above 0 and at most 1000'),
