@@ -477,11 +477,10 @@ def combined(fits: Mapping[str, ScaleShift], probes: np.ndarray) -> ScaleShift:
     )
     covariance *= max(1.0, squares / (2 * (len(listed) - 1)))
     best = min(listed, key=lambda fit: float(np.median(sigma_at(fit, probes, UNKNOWN_SHARE))))
-    scale, shift = mean
-    if any(fit.curve for fit in listed):
-        scale, shift = best.scale, best.shift
+    curved = any(fit.curve for fit in listed)
+    scale, shift = (best.scale, best.shift) if curved else mean
     return dataclasses.replace(
-        best if best.curve else listed[0],
+        best if curved else listed[0],
         scale=float(scale),
         shift=float(shift),
         source=source,

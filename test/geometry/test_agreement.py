@@ -614,3 +614,15 @@ def test_what_was_said_can_be_asked_for_while_a_frame_is_judged():
 
     agreement._pairs[('ground_plane', 'odometry')] = Judged()
     assert agreement.values()['the floor by the odometry'] == '1.000'
+
+
+@pytest.mark.parametrize('order', [('odometry', 'marker'), ('marker', 'odometry')])
+def test_a_curve_of_the_less_certain_source_does_not_stay(order):
+    """Scale and shift are then those of the most certain source, and so is its lack of a curve."""
+    knots = tuple((float(d), 1.09 * float(d)) for d in np.linspace(0.1, 1.0, 8))
+    fits = {
+        'odometry': ScaleShift(1.09, 0.0, 'odometry', covariance=(0.01, 0.0, 1e-6), curve=knots),
+        'marker': ScaleShift(1.0, 0.0, 'reference', covariance=(0.0004, 0.0, 1e-6)),
+    }
+    found = limits.combined({name: fits[name] for name in order}, np.linspace(0.1, 1.0, 9))
+    assert found.inverse_depth(np.array([0.5]))[0] == pytest.approx(0.5)

@@ -9,7 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from driving import (
     DEPTH,
     HEATMAP,
@@ -258,6 +258,14 @@ def test_enable_pauses_and_resumes(ros, start, estimator):
     assert estimator.calls == calls
     assert ros.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).success
     send_until(ros, publisher, lambda i: image(6000 + i), out)
+
+
+def test_the_rate_of_diagnostics_counts_from_configuring(ros, start):
+    start(wait=False, autostart=False, diagnostics_rate=0.2)
+    assert set_parameter(ros, 'diagnostics_rate', 20.0) == (True, '')
+    told = ros.collect(DiagnosticArray, '/diagnostics')
+    assert change(ros, Transition.TRANSITION_CONFIGURE)
+    ros.spin_until(lambda: len(told) > 12, timeout=4.0)
 
 
 def test_enable_of_an_inactive_node_says_what_to_do(ros, start):

@@ -260,6 +260,6 @@ def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
         scale=types.SimpleNamespace(values=dict),
     )
     assert scale_values(output)['scale'] == 'none: no floor in view'
-    assert scale_values(output, wanted=False) == {
-        'scale': 'not computed: no metric output has a subscriber'
+    assert scale_values(output, 'the node is not running') == {
+        'scale': 'not computed: the node is not running'
     }

@@ -57,8 +57,10 @@ class NoisyEstimator(BrightnessEstimator):
 class Rig:
     """A depth_node before one scene; its pictures, its odometry, and the metres it sends."""
 
-    def __init__(self, ros, **parameters) -> None:
+    def __init__(self, ros, calibrated: bool = True, **parameters) -> None:
         from driving import state
+
+        self.calibrated = calibrated
 
         self.ros, self.estimator = ros, NoisyEstimator()
         parameters = {**PARAMETERS, **parameters}
@@ -81,7 +83,8 @@ class Rig:
                 message.header.stamp, message.header.frame_id = head.stamp, 'odom'
                 message.pose.pose.orientation.w = 1.0
                 self.wheels.publish(message)
-            self.infos.publish(camera_info_message(PICTURE, head))
+            if self.calibrated:
+                self.infos.publish(camera_info_message(PICTURE, head))
             self.ros.spin_for(0.02)
             self.images.publish(image_message(self.rgb, head))
             self.ros.spin_for(0.05)
@@ -151,3 +154,12 @@ def test_a_gate_out_of_bounds_is_refused(ros, gate):
     done, reason = set_parameter(ros, 'fusion.gate', gate)
     assert not done
     assert 'fusion.gate' in reason
+
+
+def test_an_uncalibrated_camera_is_fused_too_until_it_is_calibrated(ros):
+    fixed = {'scale.source': 'fixed', 'fusion.enabled': True}
+    rig = Rig(ros, calibrated=False, output_size='network', **fixed)
+    depth = ros.collect(Image, 'camera/depth/image')
+    assert rig.off(rig.send(depth, 12)) < 0.6 * 0.6745 * NOISE
+    rig.calibrated = True
+    assert rig.off(rig.send(depth, 12)) < 0.6 * 0.6745 * NOISE

@@ -109,3 +109,14 @@ def test_the_size_may_be_corrected_while_the_node_runs(ros, run):
     send(lambda: len(depths) > count + 4)
     known = np.isfinite(values(depths[-1]))
     np.testing.assert_allclose(values(depths[-1])[known], exact[known], rtol=0.06)
+
+
+def test_under_auto_markers_take_part_from_when_their_size_is_set(ros, run):
+    _, send = run(**{'scale.source': 'auto'})
+    depths = ros.collect(Image, 'camera/depth/image')
+    send(most=15)
+    assert not depths
+    assert 'markers' not in read(diagnostics(ros, 'camera camera', lambda s: True))
+    assert set_parameter(ros, 'marker.size', SIZE_M) == (True, '')
+    send(lambda: len(depths) > 2)
+    assert len(depths) > 2

@@ -678,3 +678,28 @@ def test_calibrate_pitch_of_a_stopped_node_says_what_to_do(ros, run):
     answer = ros.call(Trigger, f'{node_name}/calibrate_pitch', Trigger.Request())
     assert not answer.success
     assert 'enable' in answer.message
+
+
+def test_what_is_not_computed_is_not_told_as_valid(ros, run):
+    from std_srvs.srv import SetBool
+
+    _, send = run(scene_depth(box()), image_timeout=0.5, **MOUNT)
+    depth = ros.collect(Image, 'camera/depth/image')
+    reader = ros.node.create_subscription(Vector3Stamped, 'camera/closeness', lambda m: None, 5)
+    ros.spin_until(lambda: ros.node.count_publishers('camera/closeness'))
+    send(depth, 4)
+
+    def told(key: str, text: str) -> dict[str, str]:
+        predicate = lambda status: text in read(status)[key]  # noqa: E731
+        return read(diagnostics(ros, 'camera camera', predicate))
+
+    assert told('scale', 'valid')['closeness'] == 'known'
+    ros.node.destroy_subscription(reader)
+    ros.spin_until(lambda: ros.node.count_subscribers('camera/closeness') == 0)
+    send(depth, 4)
+    assert told('closeness', 'not computed')['scale'] == 'valid'
+    ros.spin_for(1.0)
+    assert 'scale age [s]' not in told('scale', 'not computed: no images for ')
+    send(depth, 4)
+    assert ros.call(SetBool, 'depth_node/enable', SetBool.Request(data=False)).success
+    told('scale', 'not computed: the node is not running')

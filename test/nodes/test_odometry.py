@@ -25,11 +25,11 @@ from drives import (
     view,
 )
 from driving import change, diagnostics, header, read, set_parameter, state, values
-from geometry_msgs.msg import Quaternion
+from geometry_msgs.msg import Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State, Transition
 from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Imu, LaserScan
+from sensor_msgs.msg import Image, Imu, LaserScan
 from std_srvs.srv import Trigger
 
 from midas_depth_ros.images import stamp_ns
@@ -57,8 +57,8 @@ OURS = {
 class Rig(Showing):
     """A depth_node, what drives it, and what it says."""
 
-    def __init__(self, ros, **parameters) -> None:
-        exact = ExactEstimator()
+    def __init__(self, ros, exact: ExactEstimator | None = None, **parameters) -> None:
+        exact = exact or ExactEstimator()
         parameters = {**OURS, **parameters}
         self.node = ros.make_node(DepthNode, lambda settings: exact, parameters=parameters)
         ros.spin_until(lambda: state(ros) == State.PRIMARY_STATE_ACTIVE, what='active')
@@ -250,6 +250,52 @@ def test_a_jump_of_odometry_begins_anew(rig):
     ratios = robot.go(drive(1.5, 0.0, last.stamp_s + 0.1, last.x_m + 0.04, -7.0))
     assert len(ratios) > 5
     assert np.abs(np.array(ratios) - 1).max() < 0.12
+
+
+class Seeing(ExactEstimator):
+    """Judged by its pictures: a black one is blind."""
+
+    of_pictures = True
+
+    def infer(self, rgb):
+        return super().infer(rgb) if rgb.any() else np.ones(rgb.shape[:2], np.float32)
+
+
+@pytest.mark.parametrize('unseen', ['blind', 'unwanted'])
+@pytest.mark.parametrize('jump_m', [0.2, 1.0])
+def test_a_jump_is_not_forgotten_in_a_frame_that_is_blind_or_that_nobody_wants(
+    rig, ros, unseen, jump_m
+):
+    parameters = {'picture_check': unseen == 'blind', 'scale.expiry': 0.3}
+    robot = rig(exact=Seeing(), **{'scale.source': 'odometry', **parameters, **MOUNT})
+    closeness = ros.collect(Vector3Stamped, 'camera/closeness')
+    (reader,) = (s for s in ros.node.subscriptions if s.topic_name == '/camera/depth/image')
+    steps, jumped = drive(3.0), 18
+    for number, step in enumerate(steps):
+        before = steps[max(number - 1, 0)]
+        for share in np.arange(0.2, 1.01, 0.2):  # wheels at 50 Hz
+            far = number > jumped or (number == jumped and share > 0.5)
+            said_m = before.said_m + share * (step.said_m - before.said_m) + jump_m * far
+            stamp_s = before.stamp_s + share * (step.stamp_s - before.stamp_s)
+            robot.wheels.publish(odometry(stamp_s, said_m))
+        ros.spin_for(0.03)
+        if number == jumped - 1 and unseen == 'unwanted':
+            ros.node.destroy_subscription(reader)
+            ros.spin_for(0.3)
+        if number == jumped and unseen == 'blind':
+            dark = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+            count = len(closeness)
+            robot.images.publish(image_message(dark, header(step.stamp_s)))
+            ros.spin_until(lambda count=count: len(closeness) > count)
+            continue
+        if number == jumped + 2 and unseen == 'unwanted':
+            robot.depth = ros.collect(Image, 'camera/depth/image')
+            ros.spin_for(0.3)
+        robot.show(step.stamp_s, view(step.x_m, 0.0, PITCH_RAD))
+    ros.spin_for(0.3)
+    after = [m for m in robot.depth if stamp_ns(m.header) / 1e9 > steps[jumped].stamp_s]
+    assert len(after) > 3
+    assert np.abs(np.array([robot.ratio(message) for message in after]) - 1).max() < 0.12
 
 
 def test_an_unknown_pitch_is_said_with_the_remedy(rig):

@@ -15,12 +15,14 @@ from sensor_msgs.msg import LaserScan, PointCloud2, Range
 from midas_depth_ros.geometry import CameraModel, CameraMount, ReferencePoints, Refusal
 from midas_depth_ros.nodes.depth.metric_sources import (
     CALM_MESSAGES,
+    KEPT_S,
+    MOST_KEPT,
     MOST_POINTS,
     ReferenceInput,
 )
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
 from midas_depth_ros.nodes.ros.messages import cloud_message
-from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings, MountOptions
 
 CAMERA = CameraModel.from_field_of_view(64, 48, 1.5)
 MOUNT = CameraMount(0.3, 0.1)
@@ -30,6 +32,12 @@ def settings() -> DepthNodeSettings:
     made = DepthNodeSettings()
     # In the body's frame ahead of the lens, as a lidar beside it.
     return dataclasses.replace(made, reference=dataclasses.replace(made.reference, z=0.3))
+
+
+@pytest.fixture(autouse=True)
+def of_a_node(ros, monkeypatch):
+    """The parameters of the node that listens."""
+    monkeypatch.setattr(ros.node, 'settings', settings(), raising=False)
 
 
 def scan() -> LaserScan:
@@ -114,3 +122,59 @@ def test_of_millions_of_points_some_are_used(points_of):
     dense.ranges = np.repeat(np.array(dense.ranges), 5000).tolist()
     dense.angle_increment /= 5000
     assert 100 < len(points_of('scan', dense)) <= MOST_POINTS
+
+
+def said(metres: float, stamp_s: float) -> Range:
+    return Range(header=header(stamp_s), range=metres, max_range=4.0)
+
+
+def metres_at(made: ReferenceInput, stamp_s: float, **changes) -> float | str:
+    """What a range finder says of a picture of this stamp."""
+    chosen = dataclasses.replace(settings(), **changes)
+    points = made.points(round(stamp_s * 1e9), CAMERA, MOUNT, chosen)
+    return points.reason if isinstance(points, Refusal) else float(np.median(points.z))
+
+
+def test_a_picture_is_measured_by_the_message_of_its_stamp_not_by_the_newest(ros):
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    for number in range(12):
+        made._on_message(said(1.0 + 0.1 * number, 7.0 + 0.1 * number))
+    for number in (0, 3, 11):
+        found = metres_at(made, 7.02 + 0.1 * number)
+        assert found == pytest.approx(metres_at(made, 7.0 + 0.1 * number))
+        assert found < metres_at(made, 7.1 + 0.1 * number) or number == 11
+    assert 's from the picture' in metres_at(made, 6.5)
+
+
+def test_after_a_stamp_that_goes_back_only_new_messages_count(ros):
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    made._on_message(said(1.0, 7.0))
+    made._on_message(said(2.0, 3.0))
+    assert '4.00 s from the picture' in metres_at(made, 7.0)
+
+
+def test_of_many_messages_few_are_kept(ros):
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    for number in range(1000):
+        made._on_message(said(1.0, 7.0 + 0.001 * number))
+    assert len(made._kept) <= MOST_KEPT
+    made._on_message(said(1.0, 7.0 + 2 * KEPT_S))
+    assert len(made._kept) == 1
+
+
+@pytest.mark.parametrize('same_way', [False, True])
+def test_one_sensor_for_cameras_that_look_other_ways_is_refused(ros, monkeypatch, same_way):
+    """reference.* is its place in one body frame: the others would take it for another."""
+    frames = {'camera': 'below_camera', 'left': 'below_camera' if same_way else 'below_left'}
+    mounts = {name: MountOptions(body_frame=frame) for name, frame in frames.items()}
+    chosen = {'cameras': ('camera', 'left'), 'mounts': mounts}
+    monkeypatch.setattr(ros.node, 'settings', dataclasses.replace(settings(), **chosen))
+    monkeypatch.setattr(ros.node, 'resolve_topic_name', lambda name: '/lidar/range')
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    made._on_message(said(1.0, 7.0))
+    found = metres_at(made, 7.0, **chosen)
+    if same_way:
+        assert found == pytest.approx(1.0, rel=0.2)
+    else:
+        assert 'is also the sensor of left' in found
+        assert 'Remap it to one camera alone' in found

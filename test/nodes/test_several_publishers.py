@@ -330,3 +330,16 @@ def test_a_camera_that_zooms_is_one():
         info.k[0] = 100.0 + number // 3
         assert infos.add(info) == (number % 3 == 0)
         assert not infos.alternates
+
+
+def test_a_camera_that_is_switched_and_back_is_one():
+    """Even if it publishes camera_info only then: no message will end it."""
+    infos, ways = CameraInfoChanges(), (100.0, 200.0, 100.0)
+    for focal in ways:
+        info = CameraInfo(width=64, height=48)
+        info.k[0] = focal
+        assert infos.add(info)
+        assert not infos.alternates
+    info.k[0] = 200.0
+    assert infos.add(info)
+    assert infos.alternates

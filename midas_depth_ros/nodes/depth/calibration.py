@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 FAULT_LOG_PERIOD_S = 5.0
 CALM_INFOS = 20  # after so many equal messages two cameras no longer alternate
+RETURNS = 2  # of the camera_info before: A, B, A, B
 NO_INFO = 'no camera_info yet'
 ASPECT = 0.02  # camera_info of another aspect ratio than the pictures is not theirs
 
@@ -173,6 +174,7 @@ class CameraInfoChanges:
         self._before: list[Any] | None = None
         self._since_turn = CALM_INFOS
         self._since_change = 0
+        self._returns = 0  # one after another: a single one is a camera that was switched and back
 
     @property
     def alternates(self) -> bool:
@@ -186,7 +188,9 @@ class CameraInfoChanges:
         content = content_of(info)
         if content == self._last:
             return self._since_turn == CALM_INFOS
-        if content == self._before and self._since_change < CALM_INFOS:
+        returns = content == self._before and self._since_change < CALM_INFOS
+        self._returns = self._returns + 1 if returns else 0
+        if self._returns >= RETURNS:
             self._since_turn = 0
         self._before, self._last = self._last, content
         self._since_change = 0

@@ -21,7 +21,6 @@ from midas_depth_ros.geometry import (
     FloorInView,
     FloorMotion,
     ModelScale,
-    MotionReset,
     ParallaxScale,
     ReferencePoints,
     Refusal,
@@ -100,9 +99,9 @@ class FrameScale:
         of_sensor = self._check if self.source == 'model' else self.source
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
         self._references = {name: ReferenceInput(node, camera, name) for name in listened}
-        marker = node.settings.marker
-        wanted = self.source == 'marker' or (self.source == 'auto' and marker.size > 0)
-        self._marker = MarkerInput(marker, estimator) if wanted else None
+        self._node = node
+        wanted = self.source in ('marker', 'auto')
+        self._marker = MarkerInput(node.settings.marker, estimator) if wanted else None
         self._found: tuple[ScaleShift | Refusal, Mount] | None = None
         self._found_for: tuple[object, ...] | None = None  # the answer, and what else counts
         self.repeats = False
@@ -122,6 +121,11 @@ class FrameScale:
         self._floor_motion.reset()
         self._found = self._found_for = None
 
+    def forget_motion(self) -> None:
+        """Forget from where things were seen: odometry began anew."""
+        self.agreement.forget_places()
+        self.parallax.reset()
+
     @property
     def compares(self) -> bool:
         """Whether a reference sensor delivers that is not the only source of the scale."""
@@ -138,7 +142,8 @@ class FrameScale:
     @property
     def by_markers(self) -> bool:
         """Whether markers are looked for in the pictures."""
-        return self._marker is not None
+        sized = self.source == 'marker' or self._node.settings.marker.size > 0
+        return self._marker is not None and sized
 
     @property
     def refuted(self) -> str:
@@ -223,7 +228,7 @@ class FrameScale:
         values = self.agreement.values() if self.source == 'auto' else {}
         if self.source in ('auto', 'odometry'):
             values |= self.parallax.values()
-        if self._marker is not None:
+        if self._marker is not None and self.by_markers:
             values |= self._marker.values()
         return values | self.model_values()
 
@@ -255,15 +260,13 @@ class FrameScale:
 
     def _by_all(self, view: FrameView, mount: Mount) -> ScaleShift | Refusal:
         """Scale and shift by all sources there are, where they agree."""
-        if isinstance(view.pose, MotionReset):
-            self.agreement.forget_places()
         found: dict[str, ScaleShift | Refusal] = {}
         if view.pose is not None:
             found['odometry'] = self._by_motion(view)
         for name, reference in self._references.items():
             if reference.heard:
                 found[name] = self._by_reference(view, mount, name)
-        if self._marker is not None:
+        if self._marker is not None and view.settings.marker.size > 0:  # which may change
             found['marker'] = self._marker.scale(view)
         if self._mounting.given or not found:
             found = {'ground_plane': self._by_floor(view, mount), **found}
@@ -308,8 +311,6 @@ class FrameScale:
         """Scale and shift by how far the robot has moved."""
         if view.camera is None:
             return Refusal(UNCALIBRATED)
-        if isinstance(view.pose, MotionReset):
-            self.parallax.reset()
         pose = Refusal('there is no odometry') if view.pose is None else view.pose
         self.parallax.options = view.settings.odometry  # may change while the node runs
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)

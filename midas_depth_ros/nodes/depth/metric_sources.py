@@ -326,8 +326,9 @@ def attitude_of(message: Imu) -> Attitude | None:
     return Attitude(roll, pitch)
 
 
-# --- A reference sensor: its newest message is projected into the picture.
+# --- A reference sensor: its message nearest to the picture's stamp is projected into it.
 
+MOST_KEPT, KEPT_S = 40, 3.0  # messages of a sensor: pictures are looked at later than they arrive
 MOST_POINTS = 20_000  # used of one message
 CALM_MESSAGES = 20  # in one frame, after which another one is forgotten
 REFERENCE_TYPES = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
@@ -338,8 +339,9 @@ class ReferenceInput(qos.Subscriber):
 
     def __init__(self, node: Node, camera: str, source: str) -> None:
         super().__init__(node)
+        self._camera = camera
         self._topic = f'{camera}/reference/{source}'
-        self._newest: Any = None
+        self._kept: tuple[Any, ...] = ()  # by stamp; replaced, never changed: two threads use it
         # Of the last messages: sensors that take turns are told apart by nothing else.
         self._frames: collections.deque[str] = collections.deque(maxlen=CALM_MESSAGES)
         self._mixed = ''  # why they are those of several
@@ -352,11 +354,18 @@ class ReferenceInput(qos.Subscriber):
             self._subscription = qos.make_subscription(
                 node, REFERENCE_TYPES[source], self._topic, self._on_message, qos.LATCHED
             )
+        # Cameras that were given the same sensor by remapping.
+        topic = node.resolve_topic_name(self._topic)
+        self._beside = tuple(
+            other
+            for other in node.settings.cameras
+            if other != camera and node.resolve_topic_name(f'{other}/reference/{source}') == topic
+        )
 
     @property
     def heard(self) -> bool:
         """Whether the sensor has said anything yet."""
-        return self._newest is not None
+        return bool(self._kept)
 
     def points(
         self,
@@ -365,21 +374,24 @@ class ReferenceInput(qos.Subscriber):
         mount: CameraMount,
         settings: DepthNodeSettings,
     ) -> ReferencePoints | Refusal:
-        """The newest message's points in the pixels of `camera`, or why there are none.
+        """The points of the message nearest to a picture in the pixels of `camera`, or why none.
 
         mount: of the camera on the body, as `Mounting.on_body`: the sensor tilts as the camera.
         """
-        message = self._newest
         if self._subscription is None:
             return Refusal(f'{self._topic} is not subscribed to')
+        if shared := self._shared(settings):
+            return Refusal(shared)
         mixed = qos.several_publishers(self._node, self._subscription, 'measurements')
         if mixed:
             return Refusal(mixed)
-        if message is None:
+        kept = self._kept
+        if not kept:
             unheard = qos.publishers_of(self._node, self._subscription, self._remedies)[1]
             return Refusal('; '.join([f'nothing on {self._topic} yet', *unheard]))
         if self._mixed:
             return Refusal(self._mixed)
+        message = min(kept, key=lambda each: abs(picture_stamp_ns - stamp_ns(each.header)))
         age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
         if age_s > settings.reference.max_age:
             return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
@@ -398,7 +410,28 @@ class ReferenceInput(qos.Subscriber):
             if len(frames) > 1
             else ''
         )
-        self._newest = message
+        stamp = stamp_ns(message.header)
+        # After a stamp that goes back, what came before is of another time.
+        before = self._kept if self._kept and stamp >= stamp_ns(self._kept[-1].header) else ()
+        recent = [each for each in before if stamp - stamp_ns(each.header) <= KEPT_S * NANOSECONDS]
+        self._kept = (*recent[-MOST_KEPT + 1 :], message)
+
+    def _shared(self, settings: DepthNodeSettings) -> str:
+        """Why reference.* cannot be true of all cameras that were given this sensor; ''."""
+        own = mount_of(settings, self._camera)
+        differ = [
+            other
+            for other in self._beside
+            if (found := mount_of(settings, other)).body_frame != own.body_frame
+            or found.camera_yaw != own.camera_yaw
+        ]
+        if not differ:
+            return ''
+        return (
+            f'{self._topic} is also the sensor of {", ".join(differ)}, and reference.* says where '
+            f'it is in one body frame: {self._camera} has {own.body_frame!r}. Remap it to one '
+            'camera alone'
+        )
 
 
 def _points(message: Any, transform: np.ndarray, camera: CameraModel) -> ReferencePoints | Refusal:

@@ -145,6 +145,7 @@ class DepthNode(LifecycleNode):
 
     def _configure(self, settings: DepthNodeSettings) -> None:
         started = time.monotonic()
+        self._reporting.set_rate(settings.diagnostics_rate)
         apply_cpu_budget(settings.niceness, parse_cpus(settings.cpu_affinity))
         self.get_logger().info(f'loading model {settings.model!r}')
         self._estimator = estimator = self._make_estimator(settings)

@@ -30,7 +30,6 @@ from midas_depth_ros.geometry import (
     FloorHeight,
     MetricDepth,
     MetricFrame,
-    MotionReset,
     Refusal,
     Scan,
     closeness_of_picture,
@@ -198,7 +197,9 @@ class RelativeOutput(qos.PublisherTable):
         """Publish what is wanted of a frame; `metric` is for the heatmap in metres."""
         if view.frame.restarted:
             self._heatmap.reset()
-        if self.wanted('closeness'):
+        if not self.wanted('closeness'):
+            self.closeness = None
+        else:
             near = self.closeness = self._closeness(view)
             message = messages.vector_message(near.left, near.centre, near.right, view.header)
             self.send('closeness', message)
@@ -277,7 +278,7 @@ class MetricOutput(qos.PublisherTable):
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
         # The camera and the mount by parameters of what is remembered.
-        self._of: tuple[CameraModel | None, MountOptions | None] = (None, None)
+        self._of: tuple[CameraModel | None, MountOptions] | None = None
         # The stamp (s) of the last scan, and how to make one like it of ranges, limits and header.
         self._last_scan: tuple[float, int, Callable[..., LaserScan]] | None = None
 
@@ -286,15 +287,19 @@ class MetricOutput(qos.PublisherTable):
         self.scale.close()
         super().close()
 
+    def forget_motion(self) -> None:
+        """Forget from where things were seen: odometry began anew."""
+        self.scale.forget_motion()
+        self.metric.fusion.reset()
+
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None, with the reason in `refused`."""
-        if view.frame.restarted or view.frame.mixed or view.camera is None or self._changed(view):
+        changed = self._changed(view)
+        if view.frame.restarted or view.frame.mixed or changed:
             self.metric.reset()  # its scale is of another camera, or of another time
             self.floor.reset()
             self.scale.reset()
         fit, mount = self.scale.of_frame(view)
-        if isinstance(view.pose, MotionReset):
-            self.metric.fusion.reset()
         if self.scale.refuted:
             self.metric.reset()  # the last good frame does not vouch for one that is refuted
             self.floor.reset()
@@ -319,16 +324,18 @@ class MetricOutput(qos.PublisherTable):
 
     def _changed(self, view: FrameView) -> bool:
         """Whether the camera sees otherwise now than before, or is mounted otherwise."""
-        camera, mount = self._of
-        now = self._mounting.parameters
+        now, before = self._mounting.parameters, self._of
+        self._of = view.camera, now
+        if before is None:  # nothing is remembered
+            return False
+        camera, mount = before
         same = view.camera is camera or (
             camera is not None and view.camera is not None and view.camera.sees_as(camera)
         )
+        if same:
+            self._of = camera, now  # or many small changes would pass for none
         # As texts, since NaN, which is what is not set, equals nothing.
-        if same and (now is mount or repr(now) == repr(mount)):
-            return False
-        self._of = view.camera, now
-        return camera is not None
+        return not (same and (now is mount or repr(now) == repr(mount)))
 
     @property
     def needs_calibration(self) -> bool:
@@ -504,10 +511,10 @@ class MetricOutput(qos.PublisherTable):
         return self._beams[1]
 
 
-def scale_values(output: MetricOutput, wanted: bool = True) -> dict[str, str]:
-    """The state of the scale for diagnostics. wanted: whether it is computed at present."""
-    if not wanted:
-        return {'scale': 'not computed: no metric output has a subscriber'}
+def scale_values(output: MetricOutput, idle: str = '') -> dict[str, str]:
+    """The state of the scale for diagnostics. idle: why it is not computed at present, if so."""
+    if idle:
+        return {'scale': f'not computed: {idle}'}
     scale = output.metric.current
     age, begins, reaches = output.metric.age_s, output.view_begins_m, output.view_reaches_m
     values = {

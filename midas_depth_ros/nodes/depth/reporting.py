@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 
+from midas_depth_ros.images import NANOSECONDS
 from midas_depth_ros.nodes.depth.frame_statistics import CameraStatistics, ProcessorUse
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
 from midas_depth_ros.nodes.depth.output import scale_values
@@ -56,6 +57,13 @@ class Reporting:
         period_s = 1.0 / node.settings.diagnostics_rate
         self._timer = node.create_timer(period_s, self.publish, clock=clock)
 
+    def set_rate(self, rate_hz: float) -> None:
+        """Publish so often from now on."""
+        period_ns = round(NANOSECONDS / rate_hz)
+        if period_ns != self._timer.timer_period_ns:
+            self._timer.timer_period_ns = period_ns
+            self._timer.reset()
+
     def publish(self) -> None:
         """Publish now."""
         message = DiagnosticArray()
@@ -74,6 +82,9 @@ class Reporting:
     def _camera_report(self, camera: Camera, running: bool) -> CameraReport:
         publishers, incompatible = camera.input.publishers()
         near = camera.output.closeness
+        idle = self._idle(camera, running)
+        measures = camera.measures(self._node.settings)
+        unmeasured = idle or ('' if measures else 'no metric output has a subscriber')
         return CameraReport(
             node=self._node.get_name(),
             camera=camera.name,
@@ -83,8 +94,8 @@ class Reporting:
             publishers=publishers,
             incompatible=tuple(incompatible),
             calibration=camera.calibration.text,
-            closeness=(near.reason or 'known') if near and camera.wanted() else 'not computed',
-            scale=scale_values(camera.metric, camera.measures(self._node.settings))
+            closeness=(near.reason or 'known') if near and not idle else 'not computed',
+            scale=scale_values(camera.metric, unmeasured)
             | ({'odometry': camera.motion.words} if camera.motion.words else {}),
             image_timeout_s=self._node.settings.image_timeout,
             stamps=camera.input.stamps.text,
@@ -97,8 +108,18 @@ class Reporting:
             pace=self._pace(camera) if running else None,
             checked=self._node.settings.picture_check,
             inferred=camera.last_answer.reason if self._node.settings.reuse_unchanged else '',
-            tilted=camera.metric.scale.tilted if camera.measures(self._node.settings) else '',
+            tilted='' if unmeasured else camera.metric.scale.tilted,
         )
+
+    def _idle(self, camera: Camera, running: bool) -> str:
+        """Why nothing is computed of a camera at present; ''."""
+        if not running:
+            return 'the node is not running'
+        if not camera.wanted():
+            return 'nobody subscribes'
+        silent_s = camera.statistics.silent_for()
+        silent = silent_s > self._node.settings.image_timeout
+        return f'no images for {silent_s:.0f} s' if silent else ''
 
     def _pace(self, camera: Camera) -> Pace | None:
         """Of a camera, beside the others that the worker serves; None before it is known."""

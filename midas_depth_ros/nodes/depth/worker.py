@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.geometry import turned
+from midas_depth_ros.geometry import MotionReset, turned
 from midas_depth_ros.images import (
     NANOSECONDS,
     BitDepth,
@@ -142,6 +142,8 @@ class Camera:
 
     def publish(self, view: FrameView, measures: bool) -> None:
         """Make and publish what is wanted of a frame; in metres if it `measures`."""
+        if isinstance(view.pose, MotionReset):  # said once, also of a blind or unwanted frame
+            self.metric.forget_motion()
         metric = self.metric.update(view) if measures else None
         if metric is not None:
             self.metric.publish(view, metric)
