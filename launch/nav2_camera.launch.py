@@ -21,6 +21,7 @@ leads from a USB camera to a robot that stops before a box.
 
 import dataclasses
 import math
+import os
 import tempfile
 from pathlib import Path
 
@@ -50,6 +51,7 @@ from midas_depth_ros.nodes.ros.nav2_parameters import (
     MARGIN_M,
     ROBOTS,
     Robot,
+    check_distribution,
     for_any_namespace,
     merged,
     nav2_blocks,
@@ -67,6 +69,11 @@ MERGED = 'nav2_with_camera.yaml'
 
 def start(context: LaunchContext) -> list[Node]:
     """The nodes; all arguments are checked, and files written, before any process starts."""
+    managed = not is_on(context, 'autostart')
+    alone = given(context, 'collision_monitor') or str(not given(context, 'nav2_params_file'))
+    monitored = alone in ('true', 'True', '1')
+    if monitored or given(context, 'nav2_params_file'):
+        check_distribution(os.environ.get('ROS_DISTRO', ''))
     robot = robot_of(context)
     camera = camera_name(context) or 'camera'
     use_as_arguments(context, robot)
@@ -76,9 +83,6 @@ def start(context: LaunchContext) -> list[Node]:
         f'{camera}/image_raw/compressed': robot.image_topic and f'{robot.image_topic}/compressed',
         f'{camera}/camera_info': robot.camera_info_topic,
     }
-    managed = not is_on(context, 'autostart')
-    alone = given(context, 'collision_monitor') or str(not given(context, 'nav2_params_file'))
-    monitored = alone in ('true', 'True', '1')
     return [
         *(managers(context, files, monitored) if managed or monitored else []),
         *transforms(context, robot),

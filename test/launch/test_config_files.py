@@ -179,6 +179,12 @@ def test_aggregator_finds_what_depth_node_says_of_itself_and_misses_it(ros):
         assert status.name.startswith(tuple(analyzer['startswith']))
         assert (status.name == missed) is (suffix == 'model')
     assert analyzer['type'] == 'diagnostic_aggregator/GenericAnalyzer'
+    # A group that nobody speaks for is stale, and the whole robot in error, unless it says this.
+    groups = [
+        each for each in blocks['analyzers']['ros__parameters'].values() if type(each) is dict
+    ]
+    assert len(groups) == 2
+    assert all(group.get('expected') or group.get('discard_stale') for group in groups)
 
 
 def test_overrides_are_for_the_input_topics_of_the_default_camera(overrides):

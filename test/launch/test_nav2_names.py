@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
-from midas_depth_ros.nodes.ros.nav2_parameters import MANAGER, ROBOTS, Robot, merged, nav2_blocks
+from midas_depth_ros.nodes.ros.nav2_parameters import (
+    MANAGER,
+    ROBOTS,
+    InvalidNav2Parameters,
+    Robot,
+    check_distribution,
+    merged,
+    nav2_blocks,
+)
 from midas_depth_ros.options.declarations import specs
 from midas_depth_ros.options.depth import DepthNodeSettings
 
@@ -169,3 +177,10 @@ def test_the_page_s_table_of_robots_is_what_the_launch_file_sets(robot):
         assert said in row
     assert f'`{known.base_frame}`' in row
     assert (known.camera_pitch, known.stamped) == (0.0, 'true')
+
+
+def test_humble_is_refused_with_what_to_use_instead():
+    with pytest.raises(InvalidNav2Parameters, match='avoidance:=true'):
+        check_distribution('humble')
+    for name in ('', *SERVED):
+        check_distribution(name)

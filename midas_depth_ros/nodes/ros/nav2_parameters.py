@@ -127,6 +127,18 @@ ROBOTS = {
 }
 
 
+def check_distribution(name: str) -> None:
+    """Raise `InvalidNav2Parameters` on a ROS distribution whose collision monitor is not served.
+
+    Humble's takes polygons as lists of numbers and ignores silence, as of a camera that is blind.
+    """
+    if name == 'humble':
+        raise InvalidNav2Parameters(
+            "ROS_DISTRO is humble, whose collision monitor drives on when the camera's metres are "
+            'missing: use midas_depth.launch.py with avoidance:=true, or Jazzy or newer'
+        )
+
+
 def nav2_blocks(template: Block, robot: Robot, camera: str, namespace: str = '') -> Block:
     """Return the template's blocks for a robot: by the names of the nodes that they are for.
 
