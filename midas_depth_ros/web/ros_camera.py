@@ -130,6 +130,32 @@ def scan_facts(message: Any) -> dict[str, Any] | None:
 
     None for a message whose angles or maximum range are not valid.
     """
+    geometry = _beams_of(message)
+    if geometry is None:
+        return None
+    facts, group = geometry
+    ranges, least = np.asarray(message.ranges, np.float64), rounded(message.range_min) or 0.0
+    drawn = merge_beams(measured_ranges(ranges, least, facts['most']), group)
+    return {**facts, 'ranges': [CLEAR if value == CLEAR else rounded(value) for value in drawn]}
+
+
+def free_facts(message: Any) -> dict[str, Any] | None:
+    """Return how many metres the floor was seen free per bearing; 0 where it was not.
+
+    None as `scan_facts`.
+    """
+    geometry = _beams_of(message)
+    if geometry is None:
+        return None
+    facts, group = geometry
+    ranges, most = np.asarray(message.ranges, np.float64), facts['most']
+    free = np.where(ranges > 0, np.minimum(ranges, most), 0.0)  # also of NaN
+    rows = np.pad(free, (0, -free.size % group), constant_values=most).reshape(-1, group)
+    return {**facts, 'free': [rounded(value) for value in rows.min(axis=1)]}
+
+
+def _beams_of(message: Any) -> tuple[dict[str, Any], int] | None:
+    """Where beams look and how far, and how many are drawn as one; None if that is not valid."""
     ranges = np.asarray(message.ranges, np.float64)
     first, step = rounded(message.angle_min), rounded(message.angle_increment)
     most = rounded(message.range_max)
@@ -140,13 +166,8 @@ def scan_facts(message: Any) -> dict[str, Any] | None:
     if abs(first) > FULL_TURN or turn > FULL_TURN or (ranges.size > 1 and step == 0):
         return None
     group = -(-ranges.size // MOST_BEAMS)
-    drawn = merge_beams(measured_ranges(ranges, rounded(message.range_min) or 0.0, most), group)
-    return {
-        'first': round(first + step * (group - 1) / 2, 6),
-        'step': round(step * group, 9),
-        'most': most,
-        'ranges': [CLEAR if value == CLEAR else rounded(value) for value in drawn],
-    }
+    first = round(first + step * (group - 1) / 2, 6)
+    return {'first': first, 'step': round(step * group, 9), 'most': most}, group
 
 
 def measured_ranges(ranges: NDArray[np.float64], least: float, most: float) -> NDArray[np.float64]:
@@ -249,6 +270,7 @@ READINGS: tuple[tuple[str, type, Callable[[Any], Any]], ...] = (
     ('closeness', Vector3Stamped, closeness_facts),
     ('proximity', Range, range_facts),
     ('scan', LaserScan, scan_facts),
+    ('seen_free', LaserScan, free_facts),
     ('nearest_point', PointStamped, point_facts),
 )
 SHOWN = Limits(kept_side=SHOWN_SIDE)

@@ -25,6 +25,7 @@ from midas_depth_ros.web.ros_camera import (
     CLEAR,
     LifetimeEstimator,
     closeness_facts,
+    free_facts,
     point_facts,
     range_facts,
     scan_facts,
@@ -102,6 +103,20 @@ def test_a_scan_without_beams_is_unknown_and_one_beam_needs_no_step():
     assert scan_of(*[1.0] * 100, angle_increment=0.1) is None  # more than a full turn
     assert scan_of(1.0, 2.0, angle_increment=-0.5)['step'] == -0.5
     assert scan_of(1.0, range_min=NAN)['ranges'] == [1.0]
+
+
+def test_ground_is_seen_free_only_as_far_as_it_says():
+    """Not before an obstacle whose `seen_free` is 0: what is there was not looked at."""
+    ranges = [1.25, 0.0, NAN, INF, -1.0, 9.0]
+    given = {'angle_min': -0.5, 'angle_increment': 0.2, 'range_max': 6.0}
+    facts = free_facts(LaserScan(ranges=ranges, **given))
+    assert facts['free'] == [1.25, 0.0, 0.0, 6.0, 0.0, 6.0]
+    json.dumps(facts, allow_nan=False)
+    many = [3.0] * 100_000
+    many[500], many[70_000] = 1.5, NAN
+    merged = free_facts(LaserScan(ranges=many, angle_min=-3.0, angle_increment=6e-5, range_max=6.0))
+    assert sorted(set(merged['free'])) == [0.0, 1.5, 3.0]
+    assert free_facts(LaserScan(ranges=[1.0], range_max=NAN)) is None
 
 
 def test_of_very_many_beams_the_nearest_of_neighbours_stays():

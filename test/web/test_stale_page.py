@@ -227,6 +227,36 @@ def test_a_message_that_lay_on_its_way_is_old_when_it_comes(open_page, late_ms, 
     assert words.startswith('no data for')
 
 
+# How many beams topview.js tints as free, of a canvas that only records.
+TINTED = """
+async ([scan, free]) => {
+    const { drawTopView } = await import('/static/topview.js');
+    const style = getComputedStyle(document.documentElement);
+    const tint = style.getPropertyValue('--free').trim();
+    const filled = [];
+    const pen = new Proxy({ measureText: () => ({ width: 10 }) }, {
+        get: (own, name) => own[name] ?? (() => {
+            if (name === 'fill') filled.push(own.fillStyle);
+        }),
+    });
+    const canvas = { clientWidth: 400, clientHeight: 300, getContext: () => pen };
+    drawTopView(canvas, scan, free, null, '');
+    return filled.filter((colour) => colour === tint).length;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ('free', 'tinted'), [(None, 0), ([0, 0, 0, 0], 0), ([1.2, 0, 6, 0.4], 3), ([2, 2, 2, 2], 4)]
+)
+def test_only_ground_that_was_seen_free_is_tinted(open_page, free, tinted):
+    page = open_page()
+    beams = {'first': -0.3, 'step': 0.2, 'most': 6}
+    scan = {**beams, 'ranges': [2.0, 2.0, -1, None]}
+    seen = free and {**beams, 'free': free}
+    assert page.evaluate(TINTED, [scan, seen]) == tinted
+
+
 # The state of a camera whose node reports ok: [level, text], by what the page sees.
 VERDICTS = """
 async () => {

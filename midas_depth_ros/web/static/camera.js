@@ -120,7 +120,8 @@ export class CameraCard {
     this.draw('nearest', [proximity, ahead, status, silence], () => this.showNearest(proximity, ahead, values, silence));
     const scan = this.own('scan');
     const reason = scan ? '' : this.whyNoScan(values);
-    this.draw('top', [scan, ahead, reason, this.top.clientWidth], () => this.showTop(scan, ahead, reason));
+    const free = this.own('seen_free');
+    this.draw('top', [scan, free, ahead, reason, this.top.clientWidth], () => this.showTop(scan, free, ahead, reason));
     this.legend.show(heatmapOptions(facts));
     for (const view of Object.values(this.views)) this.showFreshness(view);
   }
@@ -183,10 +184,10 @@ export class CameraCard {
     return scale && scale !== 'valid' ? `Metric scale: ${scale}` : 'No scan';
   }
 
-  showTop(scan, ahead, reason) {
+  showTop(scan, free, ahead, reason) {
     this.top.setAttribute('aria-label', `${this.name}: ${scan ? 'obstacles in top view' : `obstacles unknown. ${reason}`}`);
     this.top.dataset.known = String(Boolean(scan));
-    drawTopView(this.top, scan, ahead, reason);
+    drawTopView(this.top, scan, free, ahead, reason);
   }
 
   /** Show how far the way ahead is free: to an obstacle, or as far as visible. */

@@ -11,8 +11,11 @@ function heat(share) { // near is warm
   return `hsl(${Math.round(8 + 190 * Math.min(1, Math.max(0, share)))} 80% 52%)`;
 }
 
-/** Draw a scan ({first, step, most, ranges}), or the reason why there is none. */
-export function drawTopView(canvas, scan, nearest, reason) {
+/**
+ * Draw a scan ({first, step, most, ranges}) and the ground seen free ({first, step, most, free}), or
+ * the reason why there is no scan.
+ */
+export function drawTopView(canvas, scan, seenFree, nearest, reason) {
   const ratio = window.devicePixelRatio || 1;
   const { clientWidth: width, clientHeight: height } = canvas;
   if (!width) return;
@@ -33,7 +36,7 @@ export function drawTopView(canvas, scan, nearest, reason) {
   ];
   if (scan) {
     rings(pen, origin, scale, reach, width);
-    free(pen, scan, at, origin, reach);
+    if (seenFree) free(pen, seenFree, at, origin, reach);
     dots(pen, scan, at, reach);
     if (nearest && nearest.every(Number.isFinite)) marker(pen, nearest, origin, scale);
   } else {
@@ -71,16 +74,17 @@ function rings(pen, origin, scale, reach, width) {
   }
 }
 
-function free(pen, scan, at, origin, reach) {
+/** Tint what was seen free, not what is before an obstacle: nobody may have looked there. */
+function free(pen, seen, at, origin, reach) {
   pen.fillStyle = css('--free');
-  scan.ranges.forEach((range, i) => {
-    if (range === null) return;
-    const angle = scan.first + i * scan.step;
-    const far = Math.min(range === CLEAR ? scan.most : range, reach);
+  seen.free.forEach((metres, i) => {
+    if (!(metres > 0)) return;
+    const angle = seen.first + i * seen.step;
+    const far = Math.min(metres, reach);
     pen.beginPath();
     pen.moveTo(origin.x, origin.y);
-    pen.lineTo(...at(far, angle - scan.step / 2));
-    pen.lineTo(...at(far, angle + scan.step / 2));
+    pen.lineTo(...at(far, angle - seen.step / 2));
+    pen.lineTo(...at(far, angle + seen.step / 2));
     pen.fill();
   });
 }
