@@ -370,7 +370,7 @@ def preprocessor_fields(config: Mapping[str, Any], where: str) -> dict[str, Any]
     multiple = config.get('ensure_multiple_of', 1)
     if multiple != 1:
         fields['multiple_of'] = multiple
-    if config.get('resample') in RESAMPLES:
+    if isinstance(config.get('resample'), int) and config['resample'] in RESAMPLES:
         fields['resize'] = RESAMPLES[config['resample']]
     return parsed(fields, where)
 

@@ -147,7 +147,8 @@ def _before_convolution(
             continue
         if operation.kind in ('Conv', 'Convolution'):
             kernel = tuple(operation.numbers('kernel_shape'))
-            kernel = kernel or graph.kernels.get(operation.inputs[1], ())[2:]
+            weights = ''.join(operation.inputs[1:2])  # none in a damaged file
+            kernel = kernel or graph.kernels.get(weights, ())[2:]
             return found[0], (kernel, operation.numbers('strides'))
         try:
             results = list(_step(operation, found, known, constants))
@@ -262,7 +263,7 @@ def _picked(operation: Operation, channels: Channels, constants: Constants) -> C
         return [] if given is None else [int(each) for each in given]
 
     if operation.kind == 'Gather':
-        if _axis(operation, 0) != channels.axis:
+        if _axis(operation, 0) % RANK[channels.axis or 0] != channels.axis:
             raise ValueError('another axis')
         picked = [channels.planes[index] for index in numbers('indices', 1)[:MOST_PLANES]]
         return Channels(channels.axis if len(picked) > 1 else None, tuple(picked))
@@ -270,7 +271,7 @@ def _picked(operation: Operation, channels: Channels, constants: Constants) -> C
     axes, steps = numbers('axes', 3) or range(len(starts)), numbers('steps', 4)
     planes = channels.planes
     for place, axis in enumerate(axes):
-        if axis == channels.axis:
+        if axis % RANK[channels.axis or 0] == channels.axis:
             step = steps[place] if steps else 1
             # An end far below 0 means: up to the first one.
             end = None if step < 0 and ends[place] < -len(planes) else ends[place]

@@ -79,7 +79,7 @@ class Deviation:
         """The inverse of `to_json`; None for anything else."""
         try:
             pictures = {str(k): (float(c), float(a)) for k, (c, a) in values.items()}
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, OverflowError, TypeError, ValueError):
             return None
         return cls(pictures) if pictures else None
 

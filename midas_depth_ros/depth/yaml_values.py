@@ -83,6 +83,6 @@ def load_yaml(text: str, *, unique: bool = False) -> Any:
         raise NotYaml(f'it is not valid YAML: {" ".join(str(error).split())}') from error
     except RecursionError as error:
         raise NotYaml('its YAML is nested too deeply') from error
-    # Impossible dates, and numbers with thousands of digits.
-    except (ValueError, OverflowError) as error:
+    # Impossible dates, numbers with thousands of digits, tags on what is none of them.
+    except (LookupError, ValueError, OverflowError) as error:
         raise NotYaml(f'it is not valid YAML: {error}') from error

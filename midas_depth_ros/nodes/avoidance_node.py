@@ -438,11 +438,18 @@ class AvoidanceNode(Node):
                 self._avoidance.refine_scan(self._view(scan, message, placed))
 
     def _seen_free_of(self, scan: LaserScan) -> LaserScan | None:
-        """The seen_free that belongs to a scan, if it has arrived."""
-        for each in self._seen_free:
+        """The seen_free that belongs to a scan, if it has arrived; each belongs to one scan.
+
+        Without a stamp nothing says so: an old one would make a blind camera's floor free.
+        """
+        if not stamp_ns(scan.header):
+            return None
+        for each in reversed(self._seen_free):
             if each.header.stamp == scan.header.stamp:
                 if belong_together(scan, each):
                     self._inputs['seen_free'].joined += 1
+                    kept = [other for other in self._seen_free if other is not each]
+                    self._seen_free = collections.deque(kept, self._seen_free.maxlen)
                     return each
                 self._refuse(
                     'seen_free', 'its angles, beams or frame differ from those of the scan'

@@ -45,7 +45,7 @@ class ObstacleDistanceNode(Node):
         super().__init__('obstacle_distance_node', **node_options)
         try:
             self._parameter_server = ParameterServer(self, ObstacleDistanceSettings)
-            self._stamps = StampChecker()
+            self._stamps, self._received_s = StampChecker(), -math.inf
             kind: Any = LaserScan
             if self._parameter_server.current.autopilot == 'px4':
                 kind = px4_message_type()
@@ -90,6 +90,9 @@ class ObstacleDistanceNode(Node):
         times = (self.get_clock().now().nanoseconds, stamp_ns(scan.header))
         received_s, stamp_s = (each / NANOSECONDS for each in times)
         timeout_s = self._parameter_server.current.timeout
+        if received_s < self._received_s:  # the clock went back: a bag or a simulation begins anew
+            self._stamps.clear()
+        self._received_s = received_s
         moment = MessageTimes(received_s, stamp_s)
         return self._stamps.fault_of(moment, timeout_s, 'auto', other_clock=True)
 

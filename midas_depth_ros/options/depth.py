@@ -412,13 +412,20 @@ def bound_opencv_threads(backend: str, threads: int) -> None:
     cv2.setNumThreads((threads or ALL_PROCESSORS) if backend == 'opencv' else 1)
 
 
+_AT_FIRST = frozenset(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else frozenset()
+_bound: list[bool] = []  # whether processors were ever chosen here
+
+
 def apply_cpu_budget(niceness: int, cpus: frozenset[int]) -> None:
-    """Set priority and processors of all threads of this process; 0 and no processors = unchanged.
+    """Set priority and processors of all threads of this process.
+
+    niceness: 0 = unchanged. cpus: none = those that it began with.
 
     Raises ValueError where the operating system refuses.
     """
-    if cpus:
-        _bind(cpus)
+    if cpus or _bound:
+        _bind(cpus or _AT_FIRST)
+        _bound[:] = [True]
     try:
         if niceness:
             _for_every_thread(lambda thread: os.setpriority(os.PRIO_PROCESS, thread, niceness))

@@ -233,7 +233,7 @@ def gathered(folder: Path, sign: int) -> Path:
     """Blue, green, red from 0 to 255: divided, put in order by Gather, normalised."""
     graph = Foreign()
     value = graph.add('Mul', ['image', graph.weight('unit', 1 / 255)], 'unit_colours')
-    value = graph.add('Gather', [value, graph.integers('order', (2, 1, 0))], 'rgb', axis=1)
+    value = graph.add('Gather', [value, graph.integers('order', (2, 1, 0))], 'rgb', axis=-3)
     value = graph.normalised(value, *IMAGENET)
     graph.add('Relu', [brightness(graph, value, sign, 'toy')], 'depth')
     inputs = [('image', (1, 3, 64, 96), FLOAT)]
@@ -246,7 +246,7 @@ def bytes_last(folder: Path, sign: int) -> Path:
     value = graph.add('Cast', ['image'], 'as_float', to=FLOAT)
     names = [
         graph.integers(name, [number])
-        for name, number in (('start', -1), ('end', -(2**63)), ('axis', 3), ('step', -1))
+        for name, number in (('start', -1), ('end', -(2**63)), ('axis', -1), ('step', -1))
     ]
     value = graph.add('Slice', [value, *names], 'rgb')
     value = graph.normalised(value, *scaled(IMAGENET, 255), last=True)

@@ -195,6 +195,25 @@ def test_unknown_beams_are_known_as_far_as_their_floor_was_seen(ros, start, part
     traffic.wait_speed(0.0, 0.0)
 
 
+@pytest.mark.parametrize('given', [{'other_clock': True}, {'stamps': 'ignore'}])
+def test_an_old_seen_free_without_a_stamp_makes_no_floor_free(ros, given):
+    """Of a camera that has gone blind: nothing says that it belongs to the new scan."""
+    parameters = {**PATIENT, **given, 'source': 'scan', 'base_frame': ''}
+    node = ros.make_node(AvoidanceNode, parameters=parameters)
+    blind = laser_scan(ranges=np.full(121, NAN))
+    command = Twist()
+    command.linear.x = 0.3
+    free = seen_free(4.0)
+    for message in (blind, free):
+        message.header.stamp.sec = message.header.stamp.nanosec = 0
+    node._on_seen_free(free)
+    for _ in range(6):
+        node._on_scan(blind, {})
+        node._on_command(command)
+        node._on_timer()
+        assert node._decision.linear == 0.0
+
+
 @pytest.mark.parametrize(
     'changes',
     [

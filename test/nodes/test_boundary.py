@@ -35,6 +35,7 @@ from sensor_msgs.msg import (
     PointField,
     Range,
 )
+from std_srvs.srv import Trigger
 
 from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 from midas_depth_ros.nodes.ros import boundary
@@ -232,6 +233,26 @@ def test_a_request_without_end_is_answered_with_a_no(ros, capfd):
     assert not any(result.successful for result in results)
     assert '5000 parameters in one request' in results[0].reason
     assert '100000 prefixes in one request' in capfd.readouterr().err
+
+
+def test_a_service_that_waits_is_answered_within_the_boundary_too(ros, start):
+    """As in the program: its `main` guards all services, and rclpy awaits what it sees to wait."""
+    ros.survives = True
+    node = start(wait=False, autostart=False)
+    boundary.guard_services(node)
+    for name in ('calibrate_pitch', 'calibrate_distance'):
+        answer = ros.call(Trigger, f'depth_node/{name}', Trigger.Request())
+        assert not answer.success
+        assert 'activate' in answer.message
+
+    async def fails(request, response):
+        raise ArithmeticError('a bug of ours')
+
+    node.create_service(Trigger, '~/fails', fails)
+    boundary.guard_services(node)
+    answer = ros.call(Trigger, 'depth_node/fails', Trigger.Request())
+    assert not answer.success
+    assert 'request refused: ArithmeticError: a bug of ours' in answer.message
 
 
 def test_a_parameter_type_that_does_not_exist_is_named(ros):

@@ -109,3 +109,17 @@ def test_opencv_has_one_thread_unless_it_runs_the_network():
     one, three, again, all_of_them = map(int, done.stdout.split())
     assert (one, three, again) == (1, 3, 1)
     assert all_of_them >= ABSENT
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='affinity is of Linux')
+def test_no_processors_are_all_again_after_some():
+    code = (
+        'import os\n'
+        'from midas_depth_ros.options.depth import apply_cpu_budget\n'
+        'first = os.sched_getaffinity(0)\n'
+        'apply_cpu_budget(0, frozenset({min(first)}))\n'
+        'apply_cpu_budget(0, frozenset())\n'
+        'print(os.sched_getaffinity(0) == first)\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'True'

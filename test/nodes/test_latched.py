@@ -203,8 +203,8 @@ def test_a_reference_that_is_latched_is_looked_at_by_its_stamp(ros, driver):
     kept = driver.node.create_publisher(Range, 'camera/reference/range', KEPT)
     kept.publish(Range(header=header(7), range=1.0, max_range=4.0))
     made = ReferenceInput(ros.node, 'camera', 'range')
-    ros.spin_until(lambda: made._newest is not None, what='the reference')
-    assert made._newest.header == header(7)
+    ros.spin_until(lambda: made.heard, what='the reference')
+    assert made._kept[-1].header == header(7)
     made.close()
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import sys
 import types
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +115,21 @@ def test_a_scan_that_is_late_or_frozen_is_not_passed_on(ros):
     assert 'frozen' in faults_of(node)['/scan'].last
     send(0.1)
     assert len(got) == 2
+
+
+def test_after_a_clock_that_goes_back_scans_are_passed_on_again(ros, monkeypatch):
+    """As of a bag that is played in a loop: not only once its old time has come again."""
+    node = ros.make_node(ObstacleDistanceNode)
+    got = ros.collect(LaserScan, 'obstacle_distance')
+    now_s = [0.0]
+    monkeypatch.setattr(node, 'get_clock', lambda: SimpleNamespace(now=lambda: Time(now_s[0])))
+    Time = lambda seconds: SimpleNamespace(nanoseconds=round(seconds * 1e9))  # noqa: E731, N806
+    for begin in (1000.0, 50.0):
+        before = len(got)
+        for number in range(5):
+            now_s[0] = begin + 0.1 * number
+            node._on_scan(scan(mixed(), header=header(now_s[0])))
+        ros.spin_until(lambda before=before: len(got) == before + 5)
 
 
 def test_px4_without_its_messages_is_refused_with_the_remedy(ros):

@@ -34,12 +34,6 @@ def settings() -> DepthNodeSettings:
     return dataclasses.replace(made, reference=dataclasses.replace(made.reference, z=0.3))
 
 
-@pytest.fixture(autouse=True)
-def of_a_node(ros, monkeypatch):
-    """The parameters of the node that listens."""
-    monkeypatch.setattr(ros.node, 'settings', settings(), raising=False)
-
-
 def scan() -> LaserScan:
     message = LaserScan(header=header(7))
     for name, value in fields(3.0).items():
@@ -168,8 +162,7 @@ def test_one_sensor_for_cameras_that_look_other_ways_is_refused(ros, monkeypatch
     frames = {'camera': 'below_camera', 'left': 'below_camera' if same_way else 'below_left'}
     mounts = {name: MountOptions(body_frame=frame) for name, frame in frames.items()}
     chosen = {'cameras': ('camera', 'left'), 'mounts': mounts}
-    monkeypatch.setattr(ros.node, 'settings', dataclasses.replace(settings(), **chosen))
-    monkeypatch.setattr(ros.node, 'resolve_topic_name', lambda name: '/lidar/range')
+    monkeypatch.setattr(ros.node, 'resolve_topic_name', lambda name: '/lidar/range')  # remapped
     made = ReferenceInput(ros.node, 'camera', 'range')
     made._on_message(said(1.0, 7.0))
     found = metres_at(made, 7.0, **chosen)

@@ -166,6 +166,10 @@ class OfflineNode:
     def destroy_subscription(self, subscription: OfflineSubscription) -> None:
         self.subscriptions[subscription.topic_name].remove(subscription)
 
+    def resolve_topic_name(self, topic: str) -> str:
+        """The full name; nothing is remapped."""
+        return absolute(topic)
+
     def count_publishers(self, topic: str) -> int:
         """As rclpy's: a bag is one source."""
         return 1

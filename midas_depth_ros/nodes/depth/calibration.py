@@ -425,7 +425,10 @@ class CalibrationService:
         await until(
             self._node,
             self._clock,
-            lambda: all(camera.mount_calibration.done for camera in cameras),
+            lambda: (
+                all(camera.mount_calibration.done for camera in cameras)
+                or not self._node.running_cameras()
+            ),
             TIMEOUT_S,
         )
         answers = []

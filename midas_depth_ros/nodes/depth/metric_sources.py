@@ -339,7 +339,7 @@ class ReferenceInput(qos.Subscriber):
 
     def __init__(self, node: Node, camera: str, source: str) -> None:
         super().__init__(node)
-        self._camera = camera
+        self._camera, self._source = camera, source
         self._topic = f'{camera}/reference/{source}'
         self._kept: tuple[Any, ...] = ()  # by stamp; replaced, never changed: two threads use it
         # Of the last messages: sensors that take turns are told apart by nothing else.
@@ -354,13 +354,6 @@ class ReferenceInput(qos.Subscriber):
             self._subscription = qos.make_subscription(
                 node, REFERENCE_TYPES[source], self._topic, self._on_message, qos.LATCHED
             )
-        # Cameras that were given the same sensor by remapping.
-        topic = node.resolve_topic_name(self._topic)
-        self._beside = tuple(
-            other
-            for other in node.settings.cameras
-            if other != camera and node.resolve_topic_name(f'{other}/reference/{source}') == topic
-        )
 
     @property
     def heard(self) -> bool:
@@ -418,12 +411,17 @@ class ReferenceInput(qos.Subscriber):
 
     def _shared(self, settings: DepthNodeSettings) -> str:
         """Why reference.* cannot be true of all cameras that were given this sensor; ''."""
-        own = mount_of(settings, self._camera)
+        others = [name for name in settings.cameras if name != self._camera]
+        if not others:
+            return ''
+        own, resolved = mount_of(settings, self._camera), self._node.resolve_topic_name
+        looks = own.body_frame, own.camera_yaw
         differ = [
-            other
-            for other in self._beside
-            if (found := mount_of(settings, other)).body_frame != own.body_frame
-            or found.camera_yaw != own.camera_yaw
+            name
+            for name in others
+            if resolved(f'{name}/reference/{self._source}') == resolved(self._topic)
+            and (mount := mount_of(settings, name))
+            and (mount.body_frame, mount.camera_yaw) != looks
         ]
         if not differ:
             return ''

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib
+import inspect
 import struct
 import sys
 import time
@@ -242,10 +243,16 @@ def attempt(
     try:
         return work()
     except Exception as error:  # noqa: BLE001 - an unforeseen message must not blind the robot
-        refuse(node, name, f'{type(error).__name__}: {error}', on_fault)
-        faults_of(node)[name].raised += 1
-        node.get_logger().debug(traceback.format_exc())
+        _refuse_raised(node, name, error, on_fault)
         return None
+
+
+def _refuse_raised(
+    node: Node, name: str, error: Exception, on_fault: Callable[[str], None] | None
+) -> None:
+    refuse(node, name, f'{type(error).__name__}: {error}', on_fault)
+    faults_of(node)[name].raised += 1
+    node.get_logger().debug(traceback.format_exc())
 
 
 def guard_services(node: Node) -> None:
@@ -264,6 +271,13 @@ def _guarded(node: Node, name: str, callback: Callable[[Any, Any], Any]) -> Call
         made = attempt(node, name, lambda: _unless_endless(callback, request, response))
         return made if made is not None else _refusal(request, type(response)())
 
+    async def answer_later(request: Any, response: Any) -> Any:
+        try:
+            return await _unless_endless(callback, request, response)
+        except Exception as error:  # noqa: BLE001 - as `attempt`
+            _refuse_raised(node, name, error, None)
+            return _refusal(request, type(response)())
+
     def _refusal(request: Any, response: Any) -> Any:
         """A response that reports failure, as far as its type can."""
         reason = faults_of(node)[name].last
@@ -276,11 +290,15 @@ def _guarded(node: Node, name: str, callback: Callable[[Any, Any], Any]) -> Call
             response.message = no.reason
         return response
 
-    return answer
+    # rclpy awaits only what it can see to be a coroutine.
+    return answer_later if inspect.iscoroutinefunction(callback) else answer
 
 
 def _unless_endless(callback: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
-    """The callback's response; raises ValueError for a request with too many parts."""
+    """The callback's response, or what gives it.
+
+    Raises ValueError for a request with too many parts.
+    """
     for field in LISTS_OF_REQUESTS:
         count = len(getattr(request, field, ()))
         if count > MOST_ASKED:
