@@ -153,17 +153,18 @@ def test_an_output_that_does_not_fit_is_not_there(
 def test_what_was_there_before_stays(midas_depth, tmp_path, arguments, command, option, target):
     called = arguments(command, option, target)
     for disk, room, call in runs(midas_depth, tmp_path, called, target, FEW_SHARES):
-        old = disk / target
+        old, mine = disk / target, b'mine'
         if command == 'bag':
             old.mkdir()
             old = old / 'metadata.yaml'
+            mine = b'rosbag2_bagfile_information: {relative_file_paths: []}'
         old.parent.mkdir(exist_ok=True)
-        old.write_bytes(b'mine')
+        old.write_bytes(mine)
         fill(disk, int(room))
         before = all_files(disk)
         result = midas_depth(*call, '--force')
         if not check(result, disk, target, before):
-            assert old.read_bytes() == b'mine'
+            assert old.read_bytes() == mine
 
 
 def test_a_video_on_a_disk_that_is_full_ends_at_once(midas_depth, tmp_path):
