@@ -306,7 +306,7 @@ def check_output(source: Path, output: Path, files: Sequence[Path], force: bool)
         return
     try:
         strangers = strangers_in(output)
-    except UnreadableFile as error:
+    except (UnreadableFile, OSError) as error:
         raise CommandError(f'{output} is not a rosbag2: it is not replaced ({error})') from error
     if strangers:
         raise CommandError(

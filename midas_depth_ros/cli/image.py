@@ -18,8 +18,8 @@ import click
 from midas_depth_ros.cli.image_inputs import expand, output_names
 from midas_depth_ros.cli.image_outputs import (
     ALL_SUFFIXES,
-    DRAWN,
     OUTPUTS,
+    PICTURES,
     SUFFIXES,
     Result,
     closeness_json,
@@ -307,7 +307,7 @@ class Batch:
 
     def _no_metres(self, result: Result) -> str:
         """Why a heatmap that is asked for in metres has none; ''."""
-        drawn = any(name in DRAWN for name in self.wanted)
+        drawn = any(name in PICTURES for name in self.wanted)
         if not drawn or self.look.heatmap.mode != 'metric' or isinstance(result.scale, ScaleShift):
             return ''
         return as_options(result.scale.reason)

@@ -252,10 +252,10 @@ OUTPUTS: Final[dict[str, tuple[str, Callable[[Result], bytes]]]] = {
     'metres': ('_metres.npy', metres_npy),
     'cloud': ('_cloud.ply', cloud_ply),
 }
-DRAWN: Final = ('heatmap', 'overlay', 'side-by-side')  # those with a heatmap
 OUTPUT_ENDINGS: Final = tuple(ending for ending, _ in OUTPUTS.values())
-# The suffixes of one output whose file is named.
+# Those with a heatmap.
 PICTURES: Final = ('heatmap', 'overlay', 'side-by-side')
+# The suffixes of one output whose file is named.
 SUFFIXES: Final = {
     **dict.fromkeys(PICTURES, ('.png', '.jpg', '.jpeg', '.webp')),
     'depth16': ('.png',),

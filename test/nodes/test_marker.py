@@ -120,3 +120,14 @@ def test_under_auto_markers_take_part_from_when_their_size_is_set(ros, run):
     assert set_parameter(ros, 'marker.size', SIZE_M) == (True, '')
     send(lambda: len(depths) > 2)
     assert len(depths) > 2
+
+
+def test_where_opencv_has_no_markers_auto_goes_on_and_says_so(ros, run, monkeypatch):
+    monkeypatch.delattr(cv2, 'aruco')
+    _, send = run(**{'scale.source': 'auto'}, markers=[])
+    assert set_parameter(ros, 'marker.size', SIZE_M) == (True, '')
+    depths = ros.collect(Image, 'camera/depth/image')
+    send(most=10)
+    assert not depths
+    told = diagnostics(ros, 'camera camera', lambda s: 'no cv2.aruco' in ' '.join(read(s).values()))
+    assert told

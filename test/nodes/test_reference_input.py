@@ -13,6 +13,7 @@ from scans import fields
 from sensor_msgs.msg import LaserScan, PointCloud2, Range
 
 from midas_depth_ros.geometry import CameraModel, CameraMount, ReferencePoints, Refusal
+from midas_depth_ros.nodes.depth import metric_sources
 from midas_depth_ros.nodes.depth.metric_sources import (
     CALM_MESSAGES,
     KEPT_S,
@@ -147,6 +148,24 @@ def test_after_a_stamp_that_goes_back_only_new_messages_count(ros):
     assert '4.00 s from the picture' in metres_at(made, 7.0)
 
 
+def test_of_messages_with_one_stamp_the_newest_counts(ros):
+    """A clock that stands still: the sensor has moved on."""
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    for metres in (1.0, 2.0):
+        made._on_message(said(metres, 7.0))
+    assert metres_at(made, 7.0) == pytest.approx(2.0, rel=0.2)
+
+
+def test_large_clouds_do_not_fill_the_memory(ros, monkeypatch):
+    monkeypatch.setattr(metric_sources, 'KEPT_BYTES', 3 * len(cloud(50).data) + 1)
+    made = ReferenceInput(ros.node, 'camera', 'points')
+    for _ in range(10):
+        made._on_message(cloud(50))
+    assert len(made._kept) == 3
+    made._on_message(cloud(500))  # larger than all that may be kept: the newest is, always
+    assert len(made._kept) == 1
+
+
 def test_of_many_messages_few_are_kept(ros):
     made = ReferenceInput(ros.node, 'camera', 'range')
     for number in range(1000):
@@ -170,4 +189,4 @@ def test_one_sensor_for_cameras_that_look_other_ways_is_refused(ros, monkeypatch
         assert found == pytest.approx(1.0, rel=0.2)
     else:
         assert 'is also the sensor of left' in found
-        assert 'Remap it to one camera alone' in found
+        assert 'remap it to one camera alone' in found

@@ -20,6 +20,7 @@ from midas_depth_ros.geometry import (
     Comparison,
     FloorInView,
     FloorMotion,
+    MarkerError,
     ModelScale,
     ParallaxScale,
     ReferencePoints,
@@ -100,8 +101,10 @@ class FrameScale:
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
         self._references = {name: ReferenceInput(node, camera, name) for name in listened}
         self._node = node
-        wanted = self.source in ('marker', 'auto')
-        self._marker = MarkerInput(node.settings.marker, estimator) if wanted else None
+        # Under auto made when a size is set, be it while the node runs: OpenCV may lack markers.
+        self._marker: MarkerInput | None = None
+        if self.by_markers:
+            self._marker = MarkerInput(node.settings.marker, estimator)
         self._found: tuple[ScaleShift | Refusal, Mount] | None = None
         self._found_for: tuple[object, ...] | None = None  # the answer, and what else counts
         self.repeats = False
@@ -142,8 +145,8 @@ class FrameScale:
     @property
     def by_markers(self) -> bool:
         """Whether markers are looked for in the pictures."""
-        sized = self.source == 'marker' or self._node.settings.marker.size > 0
-        return self._marker is not None and sized
+        sized = self._node.settings.marker.size > 0
+        return self.source == 'marker' or (self.source == 'auto' and sized)
 
     @property
     def refuted(self) -> str:
@@ -250,8 +253,8 @@ class FrameScale:
             return ScaleShift(settings.scale.fixed_scale, settings.scale.fixed_shift, 'fixed')
         if self.source == 'none':
             return Refusal('scale.source is none')
-        if self.source == 'marker' and self._marker is not None:  # wherever the floor is
-            return self._marker.scale(view)
+        if self.source == 'marker':  # wherever the floor is
+            return self._by_markers(view)
         if self.source == 'odometry':
             return self._by_motion(view)
         if self.source in REFERENCE_TYPES:
@@ -266,8 +269,8 @@ class FrameScale:
         for name, reference in self._references.items():
             if reference.heard:
                 found[name] = self._by_reference(view, mount, name)
-        if self._marker is not None and view.settings.marker.size > 0:  # which may change
-            found['marker'] = self._marker.scale(view)
+        if view.settings.marker.size > 0:  # which may change
+            found['marker'] = self._by_markers(view)
         if self._mounting.given or not found:
             found = {'ground_plane': self._by_floor(view, mount), **found}
         if self._estimator.gives is Output.METRIC_DEPTH:
@@ -278,6 +281,14 @@ class FrameScale:
             for name, fit in found.items()
         }
         return self.agreement.update(view.stamp_s, found, view.inverse_depth, view.pose)
+
+    def _by_markers(self, view: FrameView) -> ScaleShift | Refusal:
+        """Scale and shift by the markers in view."""
+        try:
+            self._marker = self._marker or MarkerInput(view.settings.marker, self._estimator)
+        except MarkerError as error:
+            return Refusal(str(error))
+        return self._marker.scale(view)
 
     def _by_floor(self, view: FrameView, mount: Mount) -> ScaleShift | Refusal:
         """Scale and shift by the floor in view."""

@@ -328,7 +328,8 @@ def attitude_of(message: Imu) -> Attitude | None:
 
 # --- A reference sensor: its message nearest to the picture's stamp is projected into it.
 
-MOST_KEPT, KEPT_S = 40, 3.0  # messages of a sensor: pictures are looked at later than they arrive
+# Messages of a sensor, since pictures are looked at later than they arrive; and bytes of clouds.
+MOST_KEPT, KEPT_S, KEPT_BYTES = 40, 3.0, 32 << 20
 MOST_POINTS = 20_000  # used of one message
 CALM_MESSAGES = 20  # in one frame, after which another one is forgotten
 REFERENCE_TYPES = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
@@ -384,7 +385,10 @@ class ReferenceInput(qos.Subscriber):
             return Refusal('; '.join([f'nothing on {self._topic} yet', *unheard]))
         if self._mixed:
             return Refusal(self._mixed)
-        message = min(kept, key=lambda each: abs(picture_stamp_ns - stamp_ns(each.header)))
+        # The newest of those with one stamp.
+        message = min(
+            reversed(kept), key=lambda each: abs(picture_stamp_ns - stamp_ns(each.header))
+        )
         age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
         if age_s > settings.reference.max_age:
             return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
@@ -406,30 +410,44 @@ class ReferenceInput(qos.Subscriber):
         stamp = stamp_ns(message.header)
         # After a stamp that goes back, what came before is of another time.
         before = self._kept if self._kept and stamp >= stamp_ns(self._kept[-1].header) else ()
-        recent = [each for each in before if stamp - stamp_ns(each.header) <= KEPT_S * NANOSECONDS]
-        self._kept = (*recent[-MOST_KEPT + 1 :], message)
+        kept, room = collections.deque([message]), KEPT_BYTES - _bytes_of(message)
+        for each in reversed(before):
+            room -= _bytes_of(each)
+            old = stamp - stamp_ns(each.header) > KEPT_S * NANOSECONDS
+            if old or room < 0 or len(kept) == MOST_KEPT:
+                break
+            kept.appendleft(each)
+        self._kept = tuple(kept)
 
     def _shared(self, settings: DepthNodeSettings) -> str:
         """Why reference.* cannot be true of all cameras that were given this sensor; ''."""
         others = [name for name in settings.cameras if name != self._camera]
         if not others:
             return ''
-        own, resolved = mount_of(settings, self._camera), self._node.resolve_topic_name
-        looks = own.body_frame, own.camera_yaw
+        resolved = self._node.resolve_topic_name
+
+        def looks(name: str) -> tuple[str, float]:
+            mount = mount_of(settings, name)
+            return mount.body_frame, mount.camera_yaw
+
+        own = looks(self._camera)
         differ = [
             name
             for name in others
             if resolved(f'{name}/reference/{self._source}') == resolved(self._topic)
-            and (mount := mount_of(settings, name))
-            and (mount.body_frame, mount.camera_yaw) != looks
+            and looks(name) != own
         ]
         if not differ:
             return ''
         return (
             f'{self._topic} is also the sensor of {", ".join(differ)}, and reference.* says where '
-            f'it is in one body frame: {self._camera} has {own.body_frame!r}. Remap it to one '
-            'camera alone'
+            f'it is in one body frame, that of {self._camera} ({own[0]!r}): remap it to one camera '
+            'alone'
         )
+
+
+def _bytes_of(message: Any) -> int:
+    return len(getattr(message, 'data', ()))  # of a cloud; others are small
 
 
 def _points(message: Any, transform: np.ndarray, camera: CameraModel) -> ReferencePoints | Refusal:
