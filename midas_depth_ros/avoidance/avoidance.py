@@ -25,7 +25,7 @@ from midas_depth_ros.avoidance.sight import (
     Sight,
     footprint_of,
 )
-from midas_depth_ros.avoidance.speed import Steering, follow
+from midas_depth_ros.avoidance.speed import Rolling, Steering, follow
 from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 LONGEST_STEP_S = 0.2  # of acceleration: a late step must not become a leap
@@ -173,10 +173,11 @@ class Avoidance:
     def command(self, linear: float, angular: float, moment: MessageTimes) -> str:
         """Take a command: m/s forward (negative = back), rad/s to the left.
 
-        Return why it cannot be used, or ''.
+        Return why it cannot be used, or ''. A stop counts whatever its stamp is: a joystick or a
+        bridge that sends it with that of the velocity before means it.
         """
         fault = self._command_input.take(moment, self.options.command_timeout, self.options)
-        if not fault:
+        if not fault or linear == angular == 0:
             self._command = (linear, angular)
         return fault
 
@@ -238,16 +239,22 @@ class Avoidance:
         options, faults = self.options, []
         scan_fault = self._scan_input.fault_at(now_s, options.timeout, options)
         remembered = self._remembered(now_s, fresh=not scan_fault)
+        rolling = self._rolling_on(now_s)
         if options.source != 'closeness':
             if self._view is not None and not scan_fault:
-                return ScanSight(self._view, remembered, options)
+                return ScanSight(self._view, remembered, options, rolling)
             faults.append(f'scan: {scan_fault}')
         if options.source != 'scan':
             fault = self._closeness_input.fault_at(now_s, options.timeout, options)
             if not fault:
-                return ClosenessSight(self._closeness, remembered, options)
+                return ClosenessSight(self._closeness, remembered, options, rolling)
             faults.append(f'closeness: {fault}')
-        return NoSight('; '.join(faults), remembered, options)
+        return NoSight('; '.join(faults), remembered, options, rolling)
+
+    def _rolling_on(self, now_s: float) -> Rolling:
+        """What was sent and has not reached the wheels yet."""
+        sent = self._motions[0].since(now_s - self.options.reaction_time, now_s)
+        return Rolling(self._linear, math.copysign(math.hypot(sent.x, sent.y), sent.x))
 
     def _remembered(self, now_s: float, fresh: bool) -> Remembered:
         poses = Pose(), Pose()
@@ -290,10 +297,10 @@ class Avoidance:
         blocked = not math.isnan(self._blocked_s)
         if command.linear > 0:
             driving, on_the_spot = self._steered(command, angular, sight, blocked)
-            limit = sight.limit(command.linear, driving, blocked, self._linear)
+            limit = sight.limit(command.linear, driving, blocked)
             angular = on_the_spot if limit.on_the_spot else driving
         else:
-            limit = sight.limit(PROBE_MPS, 0.0, blocked, 0.0)
+            limit = sight.limit(PROBE_MPS, 0.0, blocked)
         if limit.speed == 0 and not limit.on_the_spot:
             self._blocked_s = now_s
         elif blocked and now_s - self._blocked_s < self.options.resume_delay:

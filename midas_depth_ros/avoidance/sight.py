@@ -26,6 +26,8 @@ from midas_depth_ros.avoidance.corridor import (
 from midas_depth_ros.avoidance.memory import FreeMemory
 from midas_depth_ros.avoidance.scan import Booleans, Floats, ScanView
 from midas_depth_ros.avoidance.speed import (
+    STANDING,
+    Rolling,
     Steering,
     braking_speed,
     closeness_speed,
@@ -92,12 +94,18 @@ class Remembered:
 
 
 class _BaseSight:
-    """What all sources share: remembered obstacles and floor; everything else is unknown."""
+    """What all sources share: remembered obstacles and floor; everything else is unknown.
+
+    `rolling`: how the robot moves on whatever is decided.
+    """
 
     source = 'none'
 
-    def __init__(self, remembered: Remembered, options: AvoidanceSettings) -> None:
-        self.remembered, self.options = remembered, options
+    def __init__(
+        self, remembered: Remembered, options: AvoidanceSettings, rolling: Rolling = STANDING
+    ) -> None:
+        self.remembered, self.options, self.rolling = remembered, options, rolling
+        self.forward = rolling.towards(1.0)
         self.footprint = footprint_of(options)
         self.x, self.y = remembered.x, remembered.y
 
@@ -116,13 +124,13 @@ class _BaseSight:
         most = turning_speed(free, self.options) if free > LEAST_TURN else 0.0
         return math.copysign(min(abs(angular), most), angular)
 
-    def limit(self, linear: float, angular: float, resuming: bool, rolling: float) -> Limit:
+    def limit(self, linear: float, angular: float, resuming: bool) -> Limit:
         """Return the limit on a forward velocity > 0."""
         raise NotImplementedError
 
     def by_obstacles(self, linear: float, angular: float, resuming: bool) -> Limit:
         """Return the same, without regard to unknown places on a curve."""
-        return self.limit(linear, angular, resuming, 0.0)
+        return self.limit(linear, angular, resuming)
 
     @functools.cached_property
     def turning_checked(self) -> bool:
@@ -135,14 +143,16 @@ class _BaseSight:
         Where it is unknown, `blind_reverse_speed` is the limit.
         """
         options, back = self.options, self.footprint.backward()
+        rolling = self.rolling.towards(-1.0)
         curvature = angular / linear
         free = free_arc(-self.x, -self.y, curvature, back)
         way = self._look_ahead + stopping_way(linear, options)
         arc = known_arc(self, back, curvature, way, 0.0, options.smallest_obstacle, backward=True)
-        by_free = zone_speed(free, linear, options)
+        by_free = zone_speed(free, linear, options, rolling)
         # Nothing is assumed free there: the robot stops as far from the unknown as from obstacles.
         room = min(arc.room, arc.seen - options.stop_distance)
-        by_seen = max(braking_speed(room, options), min(options.blind_reverse_speed, linear))
+        by_seen = braking_speed(room, options, rolling)
+        by_seen = max(by_seen, min(options.blind_reverse_speed, linear))
         speed = min(by_free, by_seen)
         known = speed > 0 or by_free == 0
         text = f'free behind for {free:.2f} m'
@@ -162,8 +172,14 @@ class ScanSight(_BaseSight):
 
     source = 'scan'
 
-    def __init__(self, view: ScanView, remembered: Remembered, options: AvoidanceSettings) -> None:
-        super().__init__(remembered, options)
+    def __init__(
+        self,
+        view: ScanView,
+        remembered: Remembered,
+        options: AvoidanceSettings,
+        rolling: Rolling = STANDING,
+    ) -> None:
+        super().__init__(remembered, options, rolling)
         self._view = view
         self._straight: dict[float, KnownStraight] = {}
 
@@ -178,19 +194,17 @@ class ScanSight(_BaseSight):
         coverage = self._view.coverage
         return coverage.reached(*then) | (self.remembered.free(x, y) & ~coverage.looks_at(*then))
 
-    def limit(self, linear: float, angular: float, resuming: bool, rolling: float) -> Limit:
-        """Return the limit on a forward velocity > 0; resuming needs a little more room.
-
-        `rolling`: how fast (m/s) the robot moves forward now.
-        """
+    def limit(self, linear: float, angular: float, resuming: bool) -> Limit:
+        """Return the limit on a forward velocity > 0; resuming needs a little more room."""
         limit = self.by_obstacles(linear, angular, resuming)
         if not (angular and limit.speed > 0):
             return limit
         found = self._by_seen(limit, math.copysign(limit.curvature, angular), resuming)
-        if rolling > limit.speed and found.speed > 0:
+        speed = self.forward.speed
+        if speed > limit.speed and found.speed > 0:
             # Until it has slowed down, the robot drives a flatter curve than that.
-            flatter = angular / min(rolling, linear)
-            if self._arc(flatter, self._way(rolling, resuming)).seen < math.inf:
+            flatter = angular / min(speed, linear)
+            if self._arc(flatter, self._way(speed, resuming)).seen < math.inf:
                 found = dataclasses.replace(found, braking=min(found.braking, found.speed))
         return found
 
@@ -208,14 +222,14 @@ class ScanSight(_BaseSight):
             text = self._unknown(ahead)
             return Limit(0.0, 0.0, False, text, math.nan, ahead.share, abs(curvature))
         free = min(straight, self._free(curvature))
-        speed = zone_speed(min(free, ahead.seen) - spare, linear, options)
+        speed = zone_speed(min(free, ahead.seen) - spare, linear, options, self.forward)
         if angular and 0 < speed < linear:
             # Slower at the same turning rate is a tighter arc.
             curvature = angular / speed
             free = min(free, self._free(curvature))
-            speed = zone_speed(min(free, ahead.seen) - spare, linear, options)
+            speed = zone_speed(min(free, ahead.seen) - spare, linear, options, self.forward)
         room = min(free, ahead.seen) - spare - options.stop_distance
-        braking = braking_speed(room, options)
+        braking = braking_speed(room, options, self.forward)
         known = speed > 0 or free <= ahead.seen
         text = f'free for {free:.2f} m' if known else f'seen for only {ahead.seen:.2f} m'
         return Limit(speed, braking, known, text, free, ahead.share, abs(curvature))
@@ -256,13 +270,13 @@ class ScanSight(_BaseSight):
             flatter = self._flatter(curvature, way)
         if not math.isnan(flatter):
             free = min(limit.free_m, self._free(flatter))
-            speed = zone_speed(free - spare, limit.speed, options)
+            speed = zone_speed(free - spare, limit.speed, options, self.forward)
             if speed >= EASED_SPEED * limit.speed:
                 text = f'{limit.text}; the turn is widened: its inside is seen for {arc.seen:.2f} m'
                 return dataclasses.replace(
                     limit, speed=speed, text=text, free_m=free, curvature=abs(flatter), eased=True
                 )
-        speed = min(braking_speed(arc.room - spare, options), limit.speed)
+        speed = min(braking_speed(arc.room - spare, options, self.forward), limit.speed)
         speed = 0.0 if speed < min(options.min_speed, limit.speed) else speed
         text = f'only {arc.seen:.2f} m of the curve are seen'
         braking = min(limit.braking, speed)
@@ -317,14 +331,15 @@ class ClosenessSight(_BaseSight):
         closeness: tuple[float, float, float],
         remembered: Remembered,
         options: AvoidanceSettings,
+        rolling: Rolling = STANDING,
     ) -> None:
-        super().__init__(remembered, options)
+        super().__init__(remembered, options, rolling)
         left, centre, right = closeness
         self._sides = (left, right)
         self._worst = worst_closeness(left, centre, right, options.closeness)
         self._text = f'closeness {left:.2f} {centre:.2f} {right:.2f}'
 
-    def limit(self, linear: float, angular: float, resuming: bool, rolling: float) -> Limit:
+    def limit(self, linear: float, angular: float, resuming: bool) -> Limit:
         """Return the limit on a forward velocity > 0; NaN stops, as do obstacles scanned before."""
         options = self.options
         speed = closeness_speed(self._worst, linear, options, resuming)
@@ -338,7 +353,7 @@ class ClosenessSight(_BaseSight):
             text = f'the inside of a curve of radius {1 / curvature:.2f} m is never in view'
             return Limit(0.0, 0.0, False, text, curvature=curvature)
         free = free_arc(self.x, self.y, angular / (speed or linear), self.footprint)
-        by_memory = zone_speed(free, linear, options)
+        by_memory = zone_speed(free, linear, options, self.forward)
         text = self._text
         if by_memory < speed:
             speed, text = by_memory, f'a scan showed an obstacle {free:.2f} m ahead'
@@ -352,11 +367,17 @@ class ClosenessSight(_BaseSight):
 class NoSight(_BaseSight):
     """No fresh data; `text` says why."""
 
-    def __init__(self, text: str, remembered: Remembered, options: AvoidanceSettings) -> None:
-        super().__init__(remembered, options)
+    def __init__(
+        self,
+        text: str,
+        remembered: Remembered,
+        options: AvoidanceSettings,
+        rolling: Rolling = STANDING,
+    ) -> None:
+        super().__init__(remembered, options, rolling)
         self._text = text
 
-    def limit(self, linear: float, angular: float, resuming: bool, rolling: float) -> Limit:
+    def limit(self, linear: float, angular: float, resuming: bool) -> Limit:
         """Forbid moving forward."""
         return Limit(0.0, 0.0, False, self._text, curvature=abs(angular / linear))
 

@@ -6,6 +6,7 @@ falls as obstacles come nearer. Turning rates are in rad/s, positive = to the le
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Protocol
 
@@ -20,9 +21,29 @@ RESUME_CLOSENESS = 0.9
 # Reaction times to allow for in turning. A rate proportional to the remaining room takes effect one
 # dead time later, and ends without overshoot only if it falls this slowly.
 IN_FLIGHT = math.e
+HELD = 0.5  # of a period: how late a rate that is held for a period is on average
 
 
-def zone_speed(free_m: float, command: float, options: AvoidanceSettings) -> float:
+@dataclasses.dataclass(frozen=True)
+class Rolling:
+    """What was sent and cannot be taken back: the speed (m/s) that holds now, and the way (m) that
+    the velocities of the last reaction time still make. Negative = backward.
+    """
+
+    speed: float = 0.0
+    sent_m: float = 0.0
+
+    def towards(self, sign: float) -> Rolling:
+        """Return it counted in one direction, 0 where it goes the other way."""
+        return Rolling(max(sign * self.speed, 0.0), max(sign * self.sent_m, 0.0))
+
+
+STANDING = Rolling()
+
+
+def zone_speed(
+    free_m: float, command: float, options: AvoidanceSettings, rolling: Rolling = STANDING
+) -> float:
     """Return the speed allowed with `free_m` ahead of the robot: 0 in the stop zone, then rising.
 
     By 'distance' it rises in proportion to the way into the slow zone; by 'time' the stop zone is
@@ -38,28 +59,46 @@ def zone_speed(free_m: float, command: float, options: AvoidanceSettings) -> flo
         share = room / (options.slow_distance - options.stop_distance)
         speed = command * min(share, 1.0)
     speed = max(speed, options.min_speed)
-    brakes_from = braking_speed(room, options)
+    brakes_from = braking_speed(room, options, rolling)
     # The drive cannot hold a lower speed: the last millimetres before the stop zone stay free.
     if brakes_from < min(options.min_speed, command):
         return 0.0
     return min(speed, brakes_from, command)
 
 
-def braking_speed(room_m: float, options: AvoidanceSettings) -> float:
-    """Return the speed from which the robot stops within `room_m`, reaction time included."""
-    brake, reaction = options.stop_deceleration, options.reaction_time
-    return brake * (math.sqrt(reaction**2 + 2 * max(room_m, 0.0) / brake) - reaction)
+def braking_speed(room_m: float, options: AvoidanceSettings, rolling: Rolling = STANDING) -> float:
+    """Return the speed from which the robot stops within `room_m`, whatever it decides next.
+
+    What rolls on until then counts: a period of the node, the reaction time, and what was sent
+    before. If all that is too much already, only the hardest braking is left, which follows from
+    any lower speed.
+    """
+    brake, period, room = options.stop_deceleration, 1.0 / options.rate, max(room_m, 0.0)
+    speed = _slowing_down(room, options.response_s, brake)
+    left = max(room - rolling.sent_m, 0.0)
+    faster = min(speed, _slowing_down(left, period, brake))
+    if faster >= rolling.speed:
+        return faster
+    # It brakes from what it does now, and drives at the new speed for the rest of the period.
+    left = max(left - rolling.speed**2 / (2 * brake), 0.0)
+    over = rolling.speed / brake - period
+    return min(speed, brake / 2 * (math.sqrt(over**2 + 4 * left / brake) + over))
+
+
+def _slowing_down(room_m: float, delay_s: float, brake: float) -> float:
+    """Return the speed that ends within `room_m` if braking begins after a delay."""
+    return brake * (math.sqrt(delay_s**2 + 2 * room_m / brake) - delay_s)
 
 
 def stopping_way(speed: float, options: AvoidanceSettings) -> float:
-    """Return how far (m) the robot needs to stop from `speed`, reaction time included."""
-    return speed * options.reaction_time + speed**2 / (2 * options.stop_deceleration)
+    """Return how far (m) the robot needs to stop from `speed`, its response included."""
+    return speed * options.response_s + speed**2 / (2 * options.stop_deceleration)
 
 
 def turning_speed(free_rad: float, options: AvoidanceSettings) -> float:
     """Return the turning rate (rad/s) from which the robot comes to rest within an angle."""
-    brake, reaction = options.angular_acceleration, IN_FLIGHT * options.reaction_time
-    return brake * (math.sqrt(reaction**2 + 2 * max(free_rad, 0.0) / brake) - reaction)
+    delay_s = IN_FLIGHT * (options.reaction_time + HELD / options.rate)
+    return _slowing_down(max(free_rad, 0.0), delay_s, options.angular_acceleration)
 
 
 def worst_closeness(left: float, centre: float, right: float, zones: ClosenessZones) -> float:

@@ -1,7 +1,7 @@
 """avoidance_node: cmd_vel_in and a scan or closeness in; a cmd_vel that stops before obstacles out.
 
-Callbacks keep the newest message; a timer of the node's clock (simulated with use_sim_time) decides
-and sends. Not a certified safety device.
+Callbacks keep the newest message; a timer decides and sends. It runs on a steady clock, which nobody
+can set back, or with use_sim_time on the simulated one. Not a certified safety device.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
+from rclpy.timer import Timer
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Header
 
@@ -321,11 +322,14 @@ class AvoidanceNode(Node):
         sent = f'cmd_vel goes to {self._velocity.topic_name} ({qos.type_name(self._kind)})'
         self.get_logger().info(f'waiting for {inputs}; {sent}')
         self._parameter_server.warn_of_unused_qos()
-        self.create_timer(1.0 / settings.rate, self._on_timer)
         # Steady: these must work when a simulated clock stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(CLOCK_CHECK_S, self._check_clock, clock=steady)
-        self.create_timer(1.0 / settings.diagnostics_rate, self._publish_diagnostics, clock=steady)
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._pace: Timer | None = None
+        self._keep_pace()
+        self.create_timer(CLOCK_CHECK_S, self._check_clock, clock=self._steady_clock)
+        self.create_timer(
+            1.0 / settings.diagnostics_rate, self._publish_diagnostics, clock=self._steady_clock
+        )
 
     def destroy_node(self) -> None:
         """Send zero velocity, then destroy the publisher."""
@@ -504,9 +508,20 @@ class AvoidanceNode(Node):
         self._avoidance.fed_back = self._echo.comes_back(steady_s)
         self._decide(self._avoidance.step(self._now_s(), steady_s))
 
+    def _keep_pace(self) -> None:
+        """Decide by simulated time where that is in use: use_sim_time can change at any time."""
+        ours = self.get_clock()
+        clock = ours if ours.ros_time_is_active else self._steady_clock
+        if self._pace is not None:
+            if self._pace.clock is clock:
+                return
+            self.destroy_timer(self._pace)
+        self._pace = self.create_timer(1.0 / self._settings.rate, self._on_timer, clock=clock)
+
     def _check_clock(self) -> None:
         """Stop the robot when a simulated clock has stopped, and our timer with it."""
         self._note_alive()
+        self._keep_pace()
         steady_s = time.monotonic()
         silent_s = steady_s - self._ticked_s
         if silent_s > max(CLOCK_TIMEOUT_S, 3.0 / self._settings.rate):

@@ -200,7 +200,8 @@ class AvoidanceSettings(Options):
     )
     reaction_time: float = _duration(
         0.2,
-        'Delay from cmd_vel to the first braking of the wheels, without the age of the data.',
+        'Delay from cmd_vel to the first braking of the wheels, without the age of the data. A '
+        'period of the node, 1 / rate, is added.',
         minimum=0.0,
         maximum=5.0,
     )
@@ -284,6 +285,13 @@ class AvoidanceSettings(Options):
     sensor: SensorPlace = group(SensorPlace)
     closeness: ClosenessZones = group(ClosenessZones)
     steering: SteeringOptions = group(SteeringOptions)
+
+    @property
+    def response_s(self) -> float:
+        """How long (s) the robot drives on after its node has decided: until the next decision can
+        be another, and then until the wheels brake.
+        """
+        return 1.0 / self.rate + self.reaction_time
 
     def conflict(self) -> str:
         """Return why these values contradict each other, '' if they do not."""

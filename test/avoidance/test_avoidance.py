@@ -270,6 +270,55 @@ def test_a_command_that_stops_arriving_stops_the_robot():
     assert not driver.step(linear=0.5, scan=wall(INF)).silent
 
 
+@pytest.mark.parametrize('how', ['same stamp', 'older', 'late', 'of another clock'])
+def test_a_stop_counts_whatever_its_stamp_is(how):
+    driver = Driver()
+    driver.steps(40, scan=wall(INF))
+    given = MessageTimes(driver.now_s, driver.now_s)
+    driver.avoidance.command(0.5, 0.3, given)
+    stamp_s = {
+        'same stamp': given.stamp_s,
+        'older': given.stamp_s - 0.1,
+        'late': given.stamp_s - 5.0,
+        'of another clock': 3.0,
+    }[how]
+    again = MessageTimes(driver.now_s + 0.01, stamp_s)
+    assert driver.avoidance.command(0.5, 0.3, again)  # to drive on, it would have to be new
+    assert driver.avoidance.command(0.0, 0.0, again)
+    decision = driver.step(linear=None, scan=wall(INF))
+    assert (decision.linear, decision.angular) == (0.0, 0.0)
+    driver.steps(3, linear=0.5, scan=wall(INF))
+    assert driver.step(linear=0.5, scan=wall(INF)).linear > 0.0
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize('rate', [1.0, 2.0, 5.0, 20.0])
+@pytest.mark.parametrize('reaction', [0.0, 0.2, 0.5])
+@pytest.mark.parametrize('commanded', [0.5, 1.0, 3.0])
+def test_the_stop_zone_is_kept_however_seldom_it_decides_and_late_the_wheels_are(
+    rate, reaction, commanded
+):
+    """It decides once a period; the wheels obey one reaction time later, and brake as they can."""
+    options = dataclasses.replace(OPTIONS, rate=rate, reaction_time=reaction, max_speed=5.0)
+    options = dataclasses.replace(options, timeout=3.0, command_timeout=3.0)
+    avoidance, step_s = Avoidance(options), 0.01
+    most = options.stop_deceleration * step_s
+    on_the_way = [0.0] * round(reaction / step_s)
+    free, rolling, sent = 3.4, 0.0, 0.0
+    for number in range(1800):
+        now_s = 1000.0 + number * step_s
+        if number % round(1 / rate / step_s) == 0:
+            avoidance.see_scan(wall(free + options.robot_front), MessageTimes(now_s, now_s))
+            avoidance.command(commanded, 0.0, MessageTimes(now_s))
+            sent = avoidance.step(now_s).linear
+        on_the_way.append(sent)
+        rolling = max(on_the_way.pop(0), rolling - most)
+        free -= rolling * step_s
+        within = options.stop_distance - free
+        assert within < (0.01 if max(reaction, 0.2) * commanded <= 0.2 else 0.13)
+    assert within > -0.06 and rolling == 0.0  # and it went there
+
+
 def test_nothing_is_sent_before_the_first_command():
     decision = Driver().steps(3, linear=None, scan=wall(INF))
     assert (decision.state, decision.silent) == (State.NO_COMMAND, True)

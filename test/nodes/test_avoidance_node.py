@@ -709,6 +709,22 @@ def test_without_a_simulated_clock_nothing_moves_and_it_says_so(ros, start):
     assert all(t.linear.x == 0 for t in traffic.twists())
 
 
+def test_it_decides_by_a_clock_that_nobody_can_set_back(ros, start):
+    """With the computer's own clock, cmd_vel would be silent until it is where it was."""
+    node = start()
+    traffic = Traffic(ros)
+    traffic.command, traffic.scan = (0.3, 0.0), laser_scan(5.0)
+    traffic.wait_speed(0.3)
+    computer = node.get_clock()
+    assert all(timer.clock is not computer for timer in node.timers)
+    assert set_live(node, use_sim_time=True)  # which stands still
+    traffic.wait_speed(0.0, 0.0)
+    status(ros, 'stopped: the clock stands still')
+    assert sum(timer.clock is computer for timer in node.timers) == 1
+    assert set_live(node, use_sim_time=False)
+    traffic.wait_speed(0.3)
+
+
 def test_the_node_leaves_with_a_zero(ros, start):
     node = start()
     traffic = Traffic(ros)
