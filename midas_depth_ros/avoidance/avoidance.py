@@ -14,7 +14,7 @@ import numpy as np
 
 from midas_depth_ros.avoidance.corridor import MotionHistory, Pose
 from midas_depth_ros.avoidance.freshness import MessageTimes, StampChecker, ZeroTracker, age_of
-from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory
+from midas_depth_ros.avoidance.memory import FreeMemory, ObstacleMemory, ViewMemory
 from midas_depth_ros.avoidance.scan import ScanView
 from midas_depth_ros.avoidance.sight import (
     ClosenessSight,
@@ -118,6 +118,7 @@ class Avoidance:
         # For wheels that respond at once, and for wheels that respond late and roll on.
         self._motions = MotionHistory(), MotionHistory()
         self._obstacles, self._floor = (ObstacleMemory(), ObstacleMemory()), FreeMemory()
+        self._looked = ViewMemory()
         self._steering = Steering()
         self._zeros = ZeroTracker()
         self._scan_input, self._closeness_input, self._command_input = _Input(), _Input(), _Input()
@@ -145,6 +146,7 @@ class Avoidance:
         for memory in (*self._motions, *self._obstacles):
             memory.clear()
         self._floor.clear()
+        self._looked.clear()
 
     def see_scan(self, view: ScanView, moment: MessageTimes) -> str:
         """Take a scan; return why it cannot be used, or ''."""
@@ -211,6 +213,7 @@ class Avoidance:
 
     def _remember(self, view: ScanView, moved: tuple[Pose, Pose]) -> None:
         self._view = view
+        self._looked.see(view, self._scan_s, self.options.timeout)
         if view.knows_ahead(AHEAD_RAD):
             self._informed_s = self._scan_s
         for obstacles, by in zip(self._obstacles, moved, strict=True):
@@ -287,6 +290,10 @@ class Avoidance:
             limit, angular = sight.reverse(-command.linear, turn), turn
         else:
             limit, angular = self._forward_limit(command, turn, sight, now_s)
+            if sight.source == 'scan' and now_s - self._informed_s > self.options.timeout:
+                # Memory may know what is ahead, but nobody looks there.
+                text = f'nothing ahead is seen; from memory, {limit.text}'
+                limit = dataclasses.replace(limit, known=False, text=text)
         if command.state or not (limit.known or self.options.turn_without_data):
             angular = 0.0
         return limit, angular
@@ -323,7 +330,7 @@ class Avoidance:
         weight = 1 - min(limit.speed / command.linear, 1.0)
         if not (limit.known and weight > 0):
             return angular, angular
-        steer = sight.steer(self._steering)
+        steer = _within(sight.steer(self._steering), self.options.max_turn_rate)
         return sight.turn((1 - weight) * angular + weight * steer), sight.turn(steer)
 
     def _follow(self, command: _Command, limit: Limit, angular: float, elapsed_s: float) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from midas_depth_ros.avoidance.corridor import Footprint, Pose
 from midas_depth_ros.avoidance.scan import Booleans, Floats, ScanView
-from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.avoidance import AvoidanceSettings, SensorPlace
 
 MAX_POINTS = 2000
 STANDING, STANDING_M = 5.0, 0.3  # times longer a robot remembers that has moved less than this
@@ -79,6 +79,34 @@ class ObstacleMemory:
 def way_of(moved: Pose) -> float:
     """Return how much the robot has moved, in m; turning counts as the motion of its ends."""
     return math.hypot(moved.x, moved.y) + TURNING_M * abs(moved.yaw)
+
+
+class ViewMemory:
+    """Which beams a sensor has looked along of late.
+
+    Where it still looks and knows nothing any more, as when a hand covers a side of its picture, it
+    looks at the unknown: that is not what has only left its view.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._beams: tuple[float, float, int, SensorPlace] | None = None
+        self._looked_s = np.empty(0)
+
+    def see(self, view: ScanView, seen_s: float, timeout_s: float) -> None:
+        """Take in a scan measured at `seen_s`, and widen its view to that of the last `timeout_s`."""
+        coverage = view.coverage
+        if coverage.beams != self._beams:
+            self._beams = coverage.beams
+            self._looked_s = np.full(coverage.beams[2], -np.inf)
+        if coverage.view is not None:
+            self._looked_s[coverage.view[0] : coverage.view[1] + 1] = seen_s
+        recent = np.flatnonzero(self._looked_s >= seen_s - timeout_s)
+        if recent.size:
+            coverage.widen(int(recent[0]), int(recent[-1]))
 
 
 class FreeMemory:

@@ -29,6 +29,7 @@ RING_M, RING_SHARE = 0.04, 0.05
 FARTHEST_M = 50.0
 # Right behind a hit lies the object itself, not a gap in what is known. More than one ring.
 THICK_M, THICK_SHARE = 0.05, 0.06
+BORDER_RAD = 0.15  # by which the border of a camera's view wavers from scan to scan
 
 
 class ScanCoverage:
@@ -56,13 +57,33 @@ class ScanCoverage:
             np.minimum.at(reach, surplus, reach[count:])
             np.minimum.at(hits, surplus, hits[count:])
         self._reach, self._hits = reach[:count], hits[:count]
-        self._informative = np.flatnonzero((self._reach > 0) | np.isfinite(self._hits))
+        informative = np.flatnonzero((self._reach > 0) | np.isfinite(self._hits))
+        # First and last beam between which it knows anything; an empty view knows nothing.
+        self.view = (int(informative[0]), int(informative[-1])) if informative.size else None
         self._turn = max(turn, float(count))
         # Farther than this, neighbouring beams are too far apart to know anything.
         self._dense_m = smallest_obstacle_m / self._step
         farthest = min(float(self._reach.max()), self._dense_m)
         self._rings = _rings(farthest)
         self._table = self._known_by_ring(smallest_obstacle_m)
+
+    @property
+    def beams(self) -> tuple[float, float, int, SensorPlace]:
+        """First angle (rad), step (rad) and number of the beams, and where the sensor is."""
+        return self._first, self._turns * self._step, len(self._reach), self._place
+
+    def widen(self, first: int, last: int) -> None:
+        """Count the beams from `first` to `last` as looked along, too, on a side where the view has
+        become narrower by more than its border wavers.
+        """
+        if self.view is None:
+            return
+        begin, end = self.view
+        margin = BORDER_RAD / self._step
+        self.view = (
+            first if begin - first > margin else begin,
+            last if last - end > margin else end,
+        )
 
     def knows(self, x: Floats, y: Floats) -> Booleans:
         """Return whether each place is known: seen free, or the front of something hit."""
@@ -99,10 +120,10 @@ class ScanCoverage:
 
     def _looks(self, distance: Floats, bearing: Floats) -> Booleans:
         nearest, looks = self._nearest(bearing)
-        if not self._informative.size:
+        if self.view is None:
             return np.zeros(np.shape(distance), bool)
         # The view may be narrower than the scan, whose outer beams are then always unknown.
-        looks &= (nearest >= self._informative[0]) & (nearest <= self._informative[-1])
+        looks &= (nearest >= self.view[0]) & (nearest <= self.view[1])
         return looks & (distance >= self._place.blind_range) & (distance <= self._hits[nearest])
 
     def _polar(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:

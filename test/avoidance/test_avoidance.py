@@ -217,6 +217,65 @@ def test_a_scan_that_withdraws_what_was_seen_stops_the_robot_at_once():
     assert driver.steps(60, scan=wall(INF)).linear == 0.5  # what is seen anew counts
 
 
+def camera(ranges: np.ndarray, turn: float = 0.0) -> ScanView:
+    """161 beams over 92 degrees."""
+    place = dataclasses.replace(CENTRE, yaw=turn)
+    return read_scan(ranges, -0.8, 0.8, 0.01, 0.02, 6.0, place)
+
+
+BEARINGS = np.linspace(-0.8, 0.8, 161)
+
+
+@pytest.mark.parametrize(
+    'covered',
+    [
+        BEARINGS > -0.03,
+        BEARINGS < 0.2,
+        np.abs(BEARINGS) > 0.05,
+        (BEARINGS > -0.03) & (BEARINGS < 0.7),
+    ],
+    ids=['the left and the middle', 'the right and the middle', 'both sides', 'the middle'],
+)
+def test_a_view_that_goes_blind_anywhere_on_the_way_stops_the_robot(covered):
+    """What the sensor looked along a moment ago and does not know now is not out of its view."""
+    driver = Driver()
+    driver.steps(60, scan=camera(np.full(161, INF)))
+    braking = math.ceil(0.5 / OPTIONS.stop_deceleration / STEP) + 2
+    blind = camera(np.where(covered, NAN, INF))
+    decision = driver.steps(braking, scan=blind)
+    assert (decision.linear, decision.state) == (0.0, State.NO_DATA)
+    assert driver.steps(60, scan=blind).linear == 0.0
+    assert driver.steps(60, scan=camera(np.full(161, INF))).linear == 0.5
+
+
+def test_the_border_of_a_view_may_waver():
+    driver = Driver()
+    for number in range(100):
+        border = 0.8 if number % 3 else 0.7
+        driver.step(scan=camera(np.where(np.abs(BEARINGS) > border, NAN, INF)))
+        assert number < 30 or driver.step(linear=None).linear == 0.5
+
+
+def test_steering_turns_no_faster_than_allowed():
+    options = dataclasses.replace(STEERING, max_turn_rate=0.2)
+    ahead = np.where((BEARINGS < 0.3), 0.9 / np.cos(BEARINGS), INF)
+    driver = Driver(options)
+    rates = [driver.step(linear=0.3, angular=0.1, scan=camera(ahead)).angular for _ in range(60)]
+    assert max(map(abs, rates)) == 0.2
+
+
+@pytest.mark.parametrize('remembered_m', [0.45, 3.0])
+def test_turning_without_data_can_be_forbidden_whatever_is_remembered(remembered_m):
+    options = dataclasses.replace(OPTIONS, turn_without_data=False)
+    driver = Driver(options)
+    driver.steps(20, linear=0.0, angular=0.8, scan=camera(np.full(161, remembered_m)))
+    blind = camera(np.full(161, NAN))
+    late = math.ceil(options.timeout / STEP) + 1
+    decision = driver.steps(late, linear=0.0, angular=0.8, scan=blind)
+    assert (decision.angular, decision.state) == (0.0, State.NO_DATA)
+    assert 'nothing' in decision.text or 'unknown' in decision.text
+
+
 def test_auto_prefers_a_fresh_scan_and_falls_back_to_closeness():
     far, near = (0.0, 0.0, 0.0), (0.0, 0.9, 0.0)
     assert settled(scan=wall(INF), closeness=near).linear == 0.5
