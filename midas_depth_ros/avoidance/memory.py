@@ -97,7 +97,7 @@ class ViewMemory:
         self._looked_s = np.empty(0)
 
     def see(self, view: ScanView, seen_s: float, timeout_s: float) -> None:
-        """Take in a scan measured at `seen_s`, and widen its view to that of the last `timeout_s`."""
+        """Take in a scan measured at `seen_s`; its view becomes that of the last `timeout_s`."""
         coverage = view.coverage
         if coverage.beams != self._beams:
             self._beams = coverage.beams

@@ -116,6 +116,7 @@ from midas_depth_ros.geometry.scan import (
     corridor_free_m,
     laser_scan,
     scan_limits,
+    sides_begin_m,
 )
 from midas_depth_ros.geometry.sigma import depth_sigma, enlarged_sigma, inverse_depth_sigma
 from midas_depth_ros.geometry.transforms import TransformFault, TransformTree
@@ -212,6 +213,7 @@ __all__ = [
     'rotation_of',
     'scan_limits',
     'scan_points',
+    'sides_begin_m',
     'steady_value',
     'turned',
     'turned_axes',

@@ -254,5 +254,5 @@ def _mixed(
     covariance = float(spread[0, 0]), float(spread[0, 1]), float(spread[1, 1])
     if not all(map(math.isfinite, (scale, shift, *covariance))):
         return fit, squares
-    mixed = dataclasses.replace(fit, scale=float(scale), shift=float(shift), covariance=covariance)
+    mixed = fit.on_line(float(scale), float(shift), covariance)
     return mixed, squares

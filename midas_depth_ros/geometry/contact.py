@@ -77,8 +77,15 @@ def range_factors(
     every = np.s_[::SAMPLED, ::SAMPLED]
     of_all = np.abs(off[every][floor[every]])
     deviation = robust_deviation(of_all) if of_all.size else 0.0
-    near = inverse / ahead  # 1/x, 1/m
-    feet = _feet(near, ground / ahead, off, raised, floor, deviation)
+    near, of_floor = inverse / ahead, ground / ahead  # 1/x, 1/m
+    blank = ~(ahead > 0)
+    if blank.any():
+        # Pixels without a ray, as in a fisheye's corners: one would make all means below it NaN,
+        # and rows are counted down to the foot.
+        near[blank] = of_floor[blank] = 0.0
+        middle = shape[0] // 2
+        of_floor[middle:][blank[middle:]] = math.inf
+    feet = _feet(near, of_floor, off, raised, floor, deviation)
     if not feet.found.any():
         return nothing
     by_depth = STANDING * deviation

@@ -107,11 +107,12 @@ class DrivenMount:
         pose: np.ndarray | Refusal,
     ) -> None:  # fmt: skip
         """Use one frame; arguments as of `ParallaxScale.update` and `estimate_mount`."""
+        if isinstance(pose, MotionReset):
+            self.forget_motion(pose)
+            return
         if isinstance(pose, Refusal):
             self.reason = pose.reason
             self._last = None
-            if isinstance(pose, MotionReset):
-                self._parallax.reset()
             return
         if self._last is not None:
             way_m = float(np.linalg.norm(pose[:3, 3] - self._last[:3, 3]))
@@ -131,6 +132,12 @@ class DrivenMount:
                 self._begin(self._untried.pop(0) if self._untried else TRIED_RAD[0])
         elif heading.sigma_rad < ENOUGH_RAD and self._off(heading) > SETTLED_RAD:
             self._begin(heading.pitch_rad)
+
+    def forget_motion(self, why: MotionReset) -> None:
+        """Odometry began anew: what it said before and what it says now are no way."""
+        self.reason = why.reason
+        self._last = None
+        self._parallax.reset()
 
     def _off(self, heading: Heading) -> float:
         """How far the result is from what was assumed, radians."""

@@ -30,8 +30,9 @@ def far_reaching_line(
     votes: 0 to 1, 0 where d is unknown or not floor.
     """
     shape = votes.shape[0] // BLOCK, votes.shape[1] // BLOCK
-    weight = votes / tolerance
-    layers = (votes, np.where(votes > 0, d, 0) * weight, ground * weight, weight)
+    counts = votes > 0
+    weight = np.divide(votes, tolerance, out=np.zeros(votes.shape), where=counts)
+    layers = (votes, np.where(counts, d, 0) * weight, np.where(counts, ground, 0) * weight, weight)
     stacked = cv2.merge([layer.astype(np.float32) for layer in layers])
     small = cv2.resize(stacked, shape[::-1], interpolation=cv2.INTER_AREA).reshape(-1, 4)
     used = np.flatnonzero(small[:, 0] > LEAST_SHARE)

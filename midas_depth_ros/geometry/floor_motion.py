@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.camera_model import CameraModel
+from midas_depth_ros.geometry.ground_plane import largest_in_view
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.trust import is_elsewhere
 
@@ -288,7 +289,7 @@ class _Floor:
         self._axes, self._height_m = mount.body_axes(), mount.height_m
         self._x, self._y = camera.normalised_grid(shape[1], shape[0])
         descent = mount.descent((self._x, self._y))
-        self.lowest = float(np.nanmax(descent))
+        self.lowest = largest_in_view(descent)
         # Where points are at the robot's feet, and where beyond.
         self.feet = descent > (1 - NEAR_SHARE) * self.lowest
         self.beyond = (descent > mount.height_m / FARTHEST_M) & ~self.feet

@@ -362,7 +362,7 @@ def floor_mask(d: np.ndarray, grid: Grid, mount: CameraMount, scale: ScaleShift)
 
 def floor_of(inverse: np.ndarray, ground: np.ndarray) -> np.ndarray:
     """Return (h, w) bool: where 1/Z is that of the floor, `ground`, to the tolerance of the fit."""
-    largest = _largest(ground)
+    largest = largest_in_view(ground)
     tolerance = _tolerance(ground, largest)
     return (np.abs(inverse - ground) < tolerance) & (ground > NEAREST_TO_HORIZON * largest)
 
@@ -379,7 +379,7 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount) -> GroundCells:
         raise NoFloor('relative inverse depth is the same everywhere: dark, or nothing in view')
     coarse = (coarse - far) / (near - far)
     ground = mount.ground_inverse_depth((x, y))
-    largest = _largest(ground)
+    largest = largest_in_view(ground)
     floor_may_be = known & (ground > NEAREST_TO_HORIZON * largest) & (largest > 0)
     if floor_may_be.mean() < MIN_CANDIDATES:
         raise NoFloor(
@@ -393,8 +393,11 @@ def _cells(d: np.ndarray, grid: Grid, mount: CameraMount) -> GroundCells:
     )  # fmt: skip
 
 
-def _largest(ground: np.ndarray) -> float:
-    """The largest 1/Z of floor in view, less the outermost of a very wide lens; 0: none."""
+def largest_in_view(ground: np.ndarray) -> float:
+    """Return the largest 1/Z of floor in view, less the outermost of a very wide lens; 0: none.
+
+    ground: 1/Z, or what is in proportion to it; not above 0 where no floor can be.
+    """
     below = ground[ground > 0]
     return min(float(below.max()), WIDE * median(below)) if below.size else 0.0
 

@@ -154,6 +154,9 @@ def _smoothed(
 ) -> np.ndarray:
     """1/Z after a 3x3 median, except for what it would remove: poles and slats of a pixel."""
     smooth = cv2.medianBlur(inverse, 3)
+    if not known.all():  # of what is beside the unknown, as along the rim of a fisheye's circle
+        beside = cv2.dilate((~known).view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
+        smooth = np.where(beside, inverse, smooth)
     least = np.float32(options.min_height / mount.height_m)  # height is height_m * off / inverse
     off = inverse - ground
     above = known & (off > _unevenness(off, ground, known) * np.maximum(ground, 0))

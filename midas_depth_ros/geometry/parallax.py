@@ -184,7 +184,7 @@ class ParallaxScale:
         if not _rigid(place):
             self._restart()
             return Refusal('the pose by odometry is not a rigid transform of finite numbers')
-        if camera != self._camera:
+        if not self._is_same(camera):
             self._camera, self._rays = camera, ReducedCamera(camera)
             self._focal, self._carried_focal = FocalFilter(), 1.0
             self._restart()
@@ -216,6 +216,17 @@ class ParallaxScale:
             self._tracks.step(here)
             self._recent.renew(self._tracks.numbers, self._tracks.here)
         return Refusal(restart) if restart else answer
+
+    def _is_same(self, camera: CameraModel) -> bool:
+        """Whether the camera is that of before: one that focuses corrects its calibration a little
+        with every picture.
+        """
+        before = self._camera
+        return camera == before or (
+            before is not None
+            and (camera.width, camera.height) == (before.width, before.height)
+            and camera.sees_as(before)
+        )
 
     def _gap(self, stamp_s: float, pose: np.ndarray) -> str:
         """Why nothing seen before can be used, '' where it can."""

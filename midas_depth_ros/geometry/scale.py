@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from midas_depth_ros.geometry.curve import moved
 from midas_depth_ros.options.metric import DepthImageOptions, ScaleOptions
 
 
@@ -35,6 +36,15 @@ class ScaleShift:
     far_end: float = -math.inf
     covariance: tuple[float, float, float] = (0.0, 0.0, 0.0)
     curve: tuple[tuple[float, float], ...] = ()
+
+    def on_line(
+        self, scale: float, shift: float, covariance: tuple[float, float, float]
+    ) -> ScaleShift:
+        """Return the fit with another line, and its curve moved along with it."""
+        curve = moved(self.curve, scale - self.scale, shift - self.shift)
+        return dataclasses.replace(
+            self, scale=scale, shift=shift, covariance=covariance, curve=curve
+        )
 
     def inverse_depth(self, d: np.ndarray) -> np.ndarray:
         """Return 1/Z in 1/m, float32, in the shape of `d`; 0 or less has no depth."""
@@ -213,12 +223,8 @@ class ScaleFilter:
         share = -math.expm1(-elapsed_s / self.time_constant_s)
         before, now = np.array(old.covariance), np.array(new.covariance)
         blended = before + share * (now - before)
-        return dataclasses.replace(
-            new,
-            scale=old.scale + share * by_scale,
-            shift=old.shift + share * by_shift,
-            covariance=(float(blended[0]), float(blended[1]), float(blended[2])),
-        )
+        covariance = float(blended[0]), float(blended[1]), float(blended[2])
+        return new.on_line(old.scale + share * by_scale, old.shift + share * by_shift, covariance)
 
     def _grown(self) -> ScaleShift | None:
         """The current scale with all that makes it less certain than its fits claim."""

@@ -31,6 +31,8 @@ SAME_FRONT = 0.9  # of the nearest front's distance: a beam that ends nearer met
 TO_THE_END = 0.95  # of `range_max`: floor seen this far counts as seen to the end
 AHEAD_M = 1.0  # where `view_reaches_m` is told
 VIEW_BEGINS = 1.5  # a beam must see the floor within this many times the distance straight ahead
+BELOW_LENS = 0.3  # of the height: the least distance straight ahead that this is a multiple of
+LOWER_PITCH = 3.0  # times the angle between neighbours in the middle row: most of a lower row
 
 
 class InvalidOptions(GeometryError, ValueError):
@@ -88,13 +90,15 @@ class Beams:
         straight = np.abs(bearing) <= pitch
         self.view_begins_m = float(ahead[straight & (ahead > 0)].min(initial=np.inf))
         self.view_reaches_m = _highest_ahead(grid, mount, straight)
-        latest = min(VIEW_BEGINS * self.view_begins_m, max_blind_m)
+        begins_m = max(self.view_begins_m, BELOW_LENS * mount.height_m)
+        latest = min(VIEW_BEGINS * begins_m, max_blind_m)
         # Where beams are closer together than pixels, several beams share a pixel; also in the
-        # lower rows, where pixels are farther apart.
+        # lower rows, where pixels are farther apart, but not without bound: about the point below
+        # the lens neighbours look in opposite directions.
         in_time = np.where(straight & (ahead <= latest), ahead, 0.0)
         if in_time.any():
             row = int(np.argmax(in_time)) // bearing.shape[1]
-            pitch = max(pitch, _pixel_pitch(bearing, row))
+            pitch = min(max(pitch, _pixel_pitch(bearing, row)), LOWER_PITCH * pitch)
         self._shared = max(1, math.ceil(pitch / angle_increment))
         self._groups = -(-self.count // self._shared)
         width = self._shared * angle_increment
@@ -110,7 +114,7 @@ class Beams:
             self._group, return_index=True, return_counts=True
         )
         self._floor_away = away.ravel()[self._pixels]
-        first = self._by_group(np.fmin, ahead.ravel()[self._pixels], np.inf)
+        first = self._by_group(np.fmin, self._floor_away, np.inf)
         self._begins_in_time = first <= latest
         self._blind = self.view_begins_m > max_blind_m
 
@@ -219,9 +223,12 @@ def corridor_free_m(
 
     nearest_m: of the nearest front in the corridor (`Obstacles.nearest_range_m`), which is more
     exact than single beams; inf without one. begins_m: `Beams.view_begins_m`; what is nearer is not
-    checked. 0 = nothing is known.
+    checked. 0 = nothing is known, also where a side of the corridor comes into view too late.
     """
     angle = angle_min + angle_increment * np.arange(len(scan.ranges))
+    sides_m = sides_begin_m(float(angle[0]), float(angle[-1]), width_m)
+    if sides_m > max(VIEW_BEGINS * begins_m, 0.5 * width_m):
+        return 0.0
     with np.errstate(divide='ignore', invalid='ignore'):
         leaves = 0.5 * width_m / np.abs(np.tan(angle))  # metres ahead, where a beam has left it
     asked = (np.abs(angle) < 0.5 * math.pi) & (leaves > begins_m)
@@ -237,6 +244,14 @@ def corridor_free_m(
     if met < SAME_FRONT * free:
         free = met
     return free if free > begins_m or free == nearest_m else 0.0
+
+
+def sides_begin_m(first: float, last: float, width_m: float) -> float:
+    """Return how far ahead both sides of a corridor are in view, by the first and the last beam
+    (rad); inf where all beams look to one side.
+    """
+    least = min(max(last, 0.0), max(-first, 0.0), 0.5 * math.pi)
+    return 0.5 * width_m / math.tan(least) if least > 0 else math.inf
 
 
 def bearings(grid: Grid, mount: CameraMount) -> np.ndarray:

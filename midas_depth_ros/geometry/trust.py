@@ -25,6 +25,7 @@ FLOOR_ALONE_M, WITNESSED_SHARE = 0.3, 0.1
 # odometry needs to speak again: a ramp or an edge is still there for one who has turned aside.
 CREEP_M = 0.1
 ODOMETRY_ALONE_M, ODOMETRY_ALONE_S = 20.0, 60.0
+TREMBLES_M = 0.01  # what the odometry of a robot that stands may be off by: no way
 
 
 class Trust:
@@ -36,6 +37,7 @@ class Trust:
     def __init__(self) -> None:
         self.witnessed = False  # in this frame
         self._place: np.ndarray | None = None
+        self._counted_at: np.ndarray | None = None  # as far as the way is counted, (3,)
         self._way_m = self._step_m = 0.0  # in all, and of this frame
         self._floor_m = 0.0  # the way since the floor was confirmed, or was new, as it counts
         self._floor_at: np.ndarray | None = None  # and the pose there
@@ -48,10 +50,13 @@ class Trust:
         self.witnessed, self._step_m = False, 0.0
         if place is None:
             return
-        if self._place is not None:
-            self._step_m = float(np.linalg.norm(place[:3, 3] - self._place[:3, 3]))
-        self._way_m += self._step_m
         self._place = place
+        if self._counted_at is None:
+            self._counted_at = place[:3, 3]
+        step_m = float(np.linalg.norm(place[:3, 3] - self._counted_at))
+        if step_m > TREMBLES_M:
+            self._step_m, self._counted_at = step_m, place[:3, 3]
+        self._way_m += self._step_m
         if self._floor_at is None:
             self._floor_at = place
         elif is_elsewhere(self._floor_at, place, by_way=False):
@@ -68,7 +73,7 @@ class Trust:
 
     def forget_place(self) -> None:
         """The fixed frame has changed."""
-        self._place = self._floor_at = self._doubted_at = None
+        self._place = self._counted_at = self._floor_at = self._doubted_at = None
 
     def contradicted(self, first: str, second: str) -> None:
         """Two sources contradict each other, and not in one frame alone."""

@@ -1,7 +1,7 @@
 """avoidance_node: cmd_vel_in and a scan or closeness in; a cmd_vel that stops before obstacles out.
 
-Callbacks keep the newest message; a timer decides and sends. It runs on a steady clock, which nobody
-can set back, or with use_sim_time on the simulated one. Not a certified safety device.
+Callbacks keep the newest message; a timer decides and sends, on a steady clock that nobody can set
+back, or with use_sim_time on the simulated one. Not a certified safety device.
 """
 
 from __future__ import annotations

@@ -182,6 +182,31 @@ def test_who_turns_back_to_where_it_was_found_is_not_free_of_it():
     assert agreement.update(3.0, FLOOR_ALONE, D, moved(0.4, -0.6)) is TRUE
 
 
+def confirm(agreement):
+    """The odometry agrees with the floor for a while."""
+    for step in range(5):
+        agreement.update(-1 + 0.1 * step, {'ground_plane': TRUE, 'odometry': TRUE}, D, HERE)
+
+
+@pytest.mark.parametrize('trembling_m', [0.0, 0.0003, 0.001, 0.002])
+def test_standing_changes_nothing_also_where_the_odometry_trembles(trembling_m):
+    rng, agreement = np.random.default_rng(0), Agreement()
+    confirm(agreement)
+    for second in range(1, 1200):
+        pose = np.eye(4)
+        pose[:2, 3] += rng.normal(0, trembling_m, 2)
+        said = agreement.update(float(second), FLOOR_ALONE, D, pose)
+        assert isinstance(said, ScaleShift), said.reason
+
+
+def test_a_way_in_small_steps_is_a_way():
+    agreement = Agreement()
+    confirm(agreement)
+    for step in range(1, 120):
+        said = agreement.update(0.1 * step, FLOOR_ALONE, D, moved(0.004 * step))
+        assert isinstance(said, ScaleShift) == (0.004 * step < trust.FLOOR_ALONE_M + 0.011)
+
+
 def test_near_a_contradiction_the_floor_alone_is_believed_for_a_creep():
     """Who has turned aside before an edge may still go over it."""
     agreement = Agreement()

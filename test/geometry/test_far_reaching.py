@@ -34,6 +34,16 @@ def test_what_has_no_vote_counts_nothing_even_if_unknown():
     assert abs(offset + 0.5) < 1e-4
 
 
+def test_a_few_unknown_cells_within_a_block_count_nothing():
+    d, ground, tolerance, votes = 3 * GROUND - 0.5, GROUND.copy(), 0.12 * GROUND, ONE.copy()
+    for unknown in (d, ground, tolerance):
+        unknown[21:24, 31:35] = np.nan
+    votes[21:24, 31:35] = 0
+    slope, offset = far_reaching_line(d, ground, tolerance, votes)
+    assert abs(slope - 3) < 1e-4
+    assert abs(offset + 0.5) < 1e-4
+
+
 def test_bumps_bend_it_less_than_plain_least_squares():
     ours, plain = [], []
     for seed in range(40):

@@ -25,20 +25,41 @@ def platform(height_m: float) -> Box:
     return Box(-2.0, 0.0, 4.0, 4.0, height_m, 0.0, material=CONCRETE)
 
 
-def picture(scene: Scene, x_m: float, up_m: float = 0.0, yaw_rad: float = 0.0) -> np.ndarray:
+def picture(
+    scene: Scene, x_m: float, up_m: float = 0.0, yaw_rad: float = 0.0, camera: CameraModel = CAMERA
+) -> np.ndarray:
     pose = Pose(x_m, 0.3, up_m + HEIGHT_M, yaw_rad, PITCH_RAD)
-    rgb = render(scene, CAMERA, pose).rgb
+    rgb = render(scene, camera, pose).rgb
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
 
 
-def drive(motion: FloorMotion, scene: Scene, places, up_m: float = 0.0, start_s: float = 1.0):
+def drive(
+    motion: FloorMotion,
+    scene: Scene,
+    places,
+    up_m: float = 0.0,
+    start_s: float = 1.0,
+    camera: CameraModel = CAMERA,
+):
     """What is found at each place, x or (x, yaw), one every 0.2 s."""
     found = []
     for number, place in enumerate(places):
         x, yaw = place if isinstance(place, tuple) else (place, 0.0)
-        grey = picture(scene, x, up_m, yaw)
-        found.append(motion.update(start_s + 0.2 * number, grey, CAMERA, MOUNT))
+        grey = picture(scene, x, up_m, yaw, camera)
+        found.append(motion.update(start_s + 0.2 * number, grey, camera, MOUNT))
     return found
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize('fov_deg', [110, 130, 140])
+def test_an_edge_is_found_by_a_fisheye_too(fov_deg):
+    focal = 160 / math.radians(fov_deg / 2)
+    lens = CameraModel(320, 240, focal, focal, 159.5, 119.5, 'equidistant', (0.0,) * 4)
+    scene = Scene(FLOOR, ROOM, (platform(0.25),))
+    found = drive(FloorMotion(), scene, np.arange(-1.5, -0.35, STEP_M), 0.25, camera=lens)
+    assert any(found)
+    flat = drive(FloorMotion(), Scene(FLOOR, ROOM), np.arange(-1.5, 0.6, STEP_M), camera=lens)
+    assert not any(flat)
 
 
 @pytest.mark.parametrize('drop_m', [0.15, 0.25])

@@ -17,6 +17,7 @@ from midas_depth_ros.geometry import (
     point_cloud,
 )
 from midas_depth_ros.geometry.fitting import pixel_angle
+from midas_depth_ros.geometry.mount import rays_ahead
 from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M, ObstacleMemory
 from midas_depth_ros.options.declarations import OptionFault
 from midas_depth_ros.options.metric import ObstacleOptions
@@ -317,3 +318,45 @@ def test_a_cloud_lies_where_the_depth_says():
     np.testing.assert_allclose(column, np.tile(np.arange(256), (191, 1)), atol=1e-2)
     in_body = cloud[150, 128] @ MOUNT.body_axes().T
     assert in_body[2] == pytest.approx(-0.3, abs=1e-3)  # the floor, below the camera
+
+
+def fisheye(width, height, fov_deg, *distortion):
+    focal = width / 2 / math.radians(fov_deg / 2)
+    centre = (width - 1) / 2, (height - 1) / 2
+    distortion = distortion or (0.0,) * 4
+    return CameraModel(width, height, focal, focal, *centre, 'equidistant', distortion)
+
+
+@pytest.mark.parametrize(
+    ('camera', 'mount'),
+    [
+        (fisheye(256, 256, 200), CameraMount(0.3, 0.3)),
+        (fisheye(256, 192, 170), CameraMount(0.3, 0.2)),
+        (fisheye(256, 192, 160, -0.08, 0.0, 0.0, 0.0), CameraMount(0.3, 0.1)),
+    ],
+    ids=['200 degrees', '170 degrees', 'rays without an inverse'],
+)
+def test_the_rim_of_a_fisheyes_circle_is_no_hole(camera, mount):
+    grid = camera.normalised_grid()
+    with np.errstate(all='ignore'):
+        depth = 1 / np.maximum(mount.ground_inverse_depth(grid), 0)
+    depth[~np.isfinite(grid[0])] = np.nan
+    found = find_obstacles(depth.astype(np.float32), grid, mount)
+    assert not found.mask.any()
+    assert found.dropped.sum() < 10  # of the outermost pixels
+
+
+def test_what_stands_in_columns_with_pixels_without_a_ray_is_moved_to_its_foot_too():
+    camera = CameraModel(256, 192, 90.0, 90.0, 127.5, 95.5, 'equidistant', (-0.08, 0.0, 0.0, 0.0))
+    mount, grid = CameraMount(0.3, 0.1), camera.normalised_grid()
+    blank = ~np.isfinite(grid[0])
+    ground = mount.ground_inverse_depth(grid)
+    with np.errstate(all='ignore'):
+        wall = rays_ahead(grid, mount) / 1.5
+        depth = 1 / np.where(wall > np.maximum(ground, 0), 0.85 * wall, 0.97 * ground)
+    depth[blank] = np.nan
+    found = find_obstacles(depth.astype(np.float32), grid, mount)
+    ahead = np.where(found.mask, found.points[..., 0], np.nan)[:, blank.any(axis=0)]
+    assert ahead.shape[1] > 50
+    # By depth alone it is at 1.76 m, by its foot at 1.55 m.
+    assert np.nanmedian(ahead) < 1.75

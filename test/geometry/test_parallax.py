@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from midas_depth_ros.geometry import CameraModel, ParallaxScale, Refusal, ScaleShift
+from midas_depth_ros.geometry import CameraModel, ParallaxScale, Refusal, ScaleFilter, ScaleShift
 from midas_depth_ros.sim import Box, Material, Pose, Room, Scene, Sphere, render
 
 CAMERA = CameraModel.from_field_of_view(320, 240, 1.2)
@@ -98,6 +98,52 @@ def test_scale_is_right_with_exact_depth(turn_rad):
     assert len(right) >= 7, reasons(found)
     assert abs(np.median(right) - 1) < 0.02
     assert max(abs(each - 1) for each in right) < 0.06
+
+
+@pytest.mark.parametrize('share', [1e-5, 1e-4, 1e-3])
+def test_a_calibration_that_is_corrected_with_every_picture_is_that_of_one_camera(share):
+    scale, found = ParallaxScale(), []
+    for index, pose in enumerate(along(10)):
+        grey, inverse = view(pose, CAMERA)
+        by = 1 + share * (index % 7)
+        camera = dataclasses.replace(CAMERA, fx=CAMERA.fx * by, fy=CAMERA.fy * by)
+        d = (SCALE * inverse + SHIFT).astype(np.float32)
+        found.append(scale.update(index * DT_S, grey, d, camera, matrix(pose)))
+    right = factors(found)
+    assert len(right) >= 7, reasons(found)
+    assert max(abs(each - 1) for each in right) < 0.06
+
+
+def test_another_camera_begins_anew():
+    scale = ParallaxScale()
+    assert factors(driven(along(6), scale=scale))
+    other = dataclasses.replace(CAMERA, fx=1.05 * CAMERA.fx, fy=1.05 * CAMERA.fy)
+    grey, inverse = view(along(7)[-1], CAMERA)
+    said = scale.update(
+        6 * DT_S, grey, (SCALE * inverse).astype(np.float32), other, matrix(along(7)[-1])
+    )
+    assert isinstance(said, Refusal)
+
+
+@pytest.mark.parametrize('filtered', [False, True])
+def test_a_curve_moves_with_the_line_that_is_averaged(filtered):
+    """It still rises, and at its ends it is on the line."""
+    scale, over_time, curves = ParallaxScale(), ScaleFilter(0.3, 1.0), 0
+    for index, pose in enumerate(along(14)):
+        grey, inverse = view(pose, CAMERA)
+        by, more = 1 + 0.04 * (index % 2), 2 * (index % 2)  # a network's changes
+        d = (by * (SCALE * inverse**1.3 + SHIFT) + more).astype(np.float32)
+        fit = scale.update(index * DT_S, grey, d, CAMERA, matrix(pose), 'spline')
+        if filtered:
+            fit = over_time.update(index * DT_S, fit)
+        if not isinstance(fit, ScaleShift) or not fit.curve:
+            continue
+        curves += 1
+        rising = fit.inverse_depth(np.linspace(d.min(), d.max(), 4000, dtype=np.float32))
+        assert np.diff(rising).min() > -1e-6
+        for at, height in (fit.curve[0], fit.curve[-1]):
+            assert height == pytest.approx(fit.scale * at + fit.shift, abs=2e-3)
+    assert curves > 5
 
 
 def test_scale_is_right_at_thirty_pictures_a_second():

@@ -16,6 +16,7 @@ from midas_depth_ros.geometry import (
     corridor_free_m,
     find_obstacles,
     laser_scan,
+    scan_limits,
 )
 from midas_depth_ros.geometry.scan import bearings
 from midas_depth_ros.options.metric import ObstacleOptions
@@ -265,6 +266,74 @@ def test_a_corridor_is_free_as_far_as_every_beam_of_it_knows():
     ranges, free = clear.copy(), seen.copy()
     ranges[90], free[90] = np.nan, np.nan  # leaves the corridor before the view begins
     assert corridor(Scan(ranges, free)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ('beams', 'width_m', 'free_m'),
+    [
+        (np.s_[:], 0.4, math.inf),
+        (np.s_[30:91], 0.4, math.inf),  # +-30 degrees: both sides from 0.35 m on
+        (np.s_[42:79], 0.4, 0.0),  # +-18 degrees: from 0.62 m on, 1.54 times as far as ahead
+        (np.s_[57:], 0.4, 0.0),  # only its left side, as with an off-centre region of interest
+        (np.s_[:64], 0.4, 0.0),
+        (np.s_[70:], 0.4, 0.0),  # not even the middle
+        (np.s_[25:96], 2.0, 0.0),  # a robot wider than the view
+    ],
+)
+def test_of_a_corridor_whose_sides_come_into_view_too_late_nothing_is_known(beams, width_m, free_m):
+    clear, seen = np.full(121, np.inf, np.float32)[beams], np.full(121, 6.0, np.float32)[beams]
+    first = (-60 + (beams.start or 0)) * DEGREE
+    free = corridor_free_m(
+        Scan(clear, seen),
+        math.inf,
+        angle_min=first,
+        angle_increment=DEGREE,
+        width_m=width_m,
+        begins_m=0.4,
+    )
+    assert free == free_m
+
+
+@pytest.mark.parametrize('fov_deg', [90, 115, 125, 140])
+def test_a_beam_whose_floor_comes_late_into_view_is_unknown(fov_deg):
+    """Along the beam: at the border of a wide lens that is twice as far as it is ahead."""
+    camera = CameraModel.from_field_of_view(256, 192, math.radians(fov_deg))
+    mount, grid = CameraMount(0.5, 0.1), camera.normalised_grid()
+    depth = render(Scene(room=HALL), camera, Pose(z_m=0.5, pitch_rad=0.1)).depth_z
+    angles = np.arange(-60, 61) * DEGREE
+    beams = Beams(
+        grid, mount, angle_min=-60 * DEGREE, angle_max=60 * DEGREE, angle_increment=DEGREE
+    )
+    scan = beams.scan(find_obstacles(depth, grid, mount), range_min=0.1, range_max=4.0)
+    begins_m = beams.view_begins_m / np.cos(angles)  # the lower border is straight
+    in_view = np.abs(angles) < math.radians(fov_deg / 2 - 3)
+    late = in_view & (begins_m > 1.55 * beams.view_begins_m)
+    assert late.any() == (fov_deg > 110)
+    assert np.isnan(scan.ranges[late]).all()
+    assert np.isnan(scan.seen_free[late]).all()
+    early = in_view & (begins_m < 1.45 * beams.view_begins_m)
+    assert np.isposinf(scan.ranges[early]).all()
+
+
+@pytest.mark.parametrize('roll', [0.0, 0.05, 0.1, 0.15])
+@pytest.mark.parametrize('pitch', [0.7, 0.8, 0.9])
+def test_a_camera_that_sees_the_floor_below_itself_has_beams_as_fine_as_its_pixels(pitch, roll):
+    camera = CameraModel.from_field_of_view(256, 192, math.radians(120))
+    mount, grid = CameraMount(0.3, pitch, roll), camera.normalised_grid()
+    pole = Box(1.05, 0.27, 0.1, 0.06, 1.0)
+    depth = render(
+        Scene(room=HALL, solids=(pole,)), camera, Pose(0, 0, 0.3, 0, pitch, roll)
+    ).depth_z
+    first, last = scan_limits(grid, mount, DEGREE)
+    beams = Beams(grid, mount, angle_min=first, angle_max=last, angle_increment=DEGREE)
+    scan = beams.scan(find_obstacles(depth, grid, mount), range_min=0.05, range_max=6.0)
+    at = first + DEGREE * np.flatnonzero(scan.ranges < 1.3)
+    assert 0.17 < at.min() < at.max() < 0.34  # true: 0.22 to 0.29
+    free = corridor_free_m(
+        scan, math.inf, angle_min=first, angle_increment=DEGREE, width_m=0.4,
+        begins_m=beams.view_begins_m,
+    )  # fmt: skip
+    assert free == math.inf
 
 
 def test_a_beam_that_meets_something_alone_shortens_the_corridor():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -406,6 +407,27 @@ def test_calibrate_pitch_by_driving_leaves_out_the_tilt_that_an_imu_measures(rig
     found = float(re.search(r'camera_pitch: (-?\d+\.\d+)', text)[1])
     assert found == pytest.approx(PITCH_RAD - lean, abs=0.012)
     assert 'by the way that the robot has driven' in text
+
+
+def test_calibrate_pitch_takes_no_jump_of_odometry_for_way(rig):
+    """A base board restarts: its odometry begins anew while its Imu is silent."""
+    robot = rig(imu_topic='imu')
+    imu = robot.ros.publisher(Imu, 'imu')
+    steps, at = drive(4.0), 9
+    jump_m = steps[at].said_m + 5.0
+    steps[at:] = [dataclasses.replace(step, said_m=step.said_m - jump_m) for step in steps[at:]]
+    silent = [step.stamp_s for step in steps[at - 1 : at + 4]]
+
+    def hear(step: Step) -> None:
+        if step.stamp_s not in silent:
+            for late_s in (-0.05, 0.0, 0.05):
+                head = header(step.stamp_s + late_s)
+                imu.publish(Imu(header=head, orientation=Quaternion(w=1.0)))
+            robot.ros.spin_for(0.02)
+
+    good, text = calibrated(robot, steps, hear)
+    assert good, text
+    assert float(re.search(r'\((\d+\.\d+) m: the focus', text)[1]) < 3.0, text
 
 
 def test_calibrate_pitch_of_a_robot_that_stands_looks_at_the_floor(rig):

@@ -13,12 +13,11 @@ from scans import fields
 from sensor_msgs.msg import LaserScan, PointCloud2, Range
 
 from midas_depth_ros.geometry import CameraModel, CameraMount, ReferencePoints, Refusal
-from midas_depth_ros.nodes.depth import metric_sources
 from midas_depth_ros.nodes.depth.metric_sources import (
     CALM_MESSAGES,
-    KEPT_S,
-    MOST_KEPT,
     MOST_POINTS,
+    REFERENCE_KEPT_S,
+    SPACING_S,
     ReferenceInput,
 )
 from midas_depth_ros.nodes.ros.boundary import Unreadable, deserialised
@@ -156,22 +155,48 @@ def test_of_messages_with_one_stamp_the_newest_counts(ros):
     assert metres_at(made, 7.0) == pytest.approx(2.0, rel=0.2)
 
 
-def test_large_clouds_do_not_fill_the_memory(ros, monkeypatch):
-    monkeypatch.setattr(metric_sources, 'KEPT_BYTES', 3 * len(cloud(50).data) + 1)
+def test_large_clouds_do_not_fill_the_memory(ros):
     made = ReferenceInput(ros.node, 'camera', 'points')
-    for _ in range(10):
-        made._on_message(cloud(50))
-    assert len(made._kept) == 3
-    made._on_message(cloud(500))  # larger than all that may be kept: the newest is, always
-    assert len(made._kept) == 1
+    for number in range(10):
+        message = cloud(500_000)
+        message.header = header(7.0 + 0.1 * number)
+        made._on_message(message)
+    assert len(made._kept) == 10
+    assert all(len(each.what) <= MOST_POINTS for each in made._kept)
+    assert isinstance(made.points(round(7.35e9), CAMERA, MOUNT, settings()), ReferencePoints)
 
 
-def test_of_many_messages_few_are_kept(ros):
+@pytest.mark.parametrize('hertz', [5, 20, 50, 100, 400, 1000])
+@pytest.mark.parametrize('latency_s', [0.1, 0.6, 1.5, 2.5])
+def test_of_a_fast_sensor_few_messages_are_kept_but_for_as_long(ros, hertz, latency_s):
     made = ReferenceInput(ros.node, 'camera', 'range')
-    for number in range(1000):
-        made._on_message(said(1.0, 7.0 + 0.001 * number))
-    assert len(made._kept) <= MOST_KEPT
-    made._on_message(said(1.0, 7.0 + 2 * KEPT_S))
+    for number in range(4 * hertz):
+        made._on_message(said(1.0, 7.0 + number / hertz))
+    assert len(made._kept) <= 2 + REFERENCE_KEPT_S / SPACING_S
+    picture_s = 11.0 - latency_s
+    nearest = min(made._kept, key=lambda each: abs(each.stamp_ns / 1e9 - picture_s))
+    assert abs(nearest.stamp_ns / 1e9 - picture_s) <= max(0.5 / hertz, SPACING_S) + 1e-6
+    assert isinstance(metres_at(made, picture_s), float)
+
+
+def test_a_message_that_was_overtaken_is_put_in_its_place(ros):
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    order = (0, 1, 2, 4, 3, 5, 7, 8, 6, 9)
+    for number in order:
+        made._on_message(said(1.0 + 0.1 * number, 7.0 + 0.1 * number))
+    stamps = [each.stamp_ns for each in made._kept]
+    assert stamps == sorted(stamps)
+    for number in order:
+        alone = ReferenceInput(ros.node, 'camera', 'range')
+        alone._on_message(said(1.0 + 0.1 * number, 7.0))
+        assert metres_at(made, 7.0 + 0.1 * number) == pytest.approx(metres_at(alone, 7.0))
+
+
+def test_what_is_long_past_is_not_kept(ros):
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    for number in range(5):
+        made._on_message(said(1.0, 7.0 + 0.1 * number))
+    made._on_message(said(1.0, 8.0 + REFERENCE_KEPT_S))
     assert len(made._kept) == 1
 
 

@@ -16,7 +16,11 @@ from geometry_msgs.msg import Quaternion, Vector3Stamped
 from lifecycle_msgs.msg import State
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, Range
 
-from midas_depth_ros.nodes.depth.calibration import CameraInfoChanges
+from midas_depth_ros.nodes.depth.calibration import (
+    CALM_INFOS,
+    FORGOTTEN,
+    CameraInfoChanges,
+)
 from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.depth.stamps import GONE_S, SURE_S, TURNS_S, PublisherWatch
 from midas_depth_ros.nodes.ros.messages import image_message
@@ -343,3 +347,30 @@ def test_a_camera_that_is_switched_and_back_is_one():
     info.k[0] = 200.0
     assert infos.add(info)
     assert infos.alternates
+
+
+@pytest.mark.parametrize('ratio', [1, 3, 19, 20, 30, 60, 200])
+def test_two_cameras_alternate_however_seldom_one_of_them_speaks(ratio):
+    """As a driver, and a republisher of once a second."""
+    infos, used = CameraInfoChanges(), 0
+    for number in range(20 * (ratio + 1)):
+        info = CameraInfo(width=64, height=48)
+        info.k[0] = 200.0 if number % (ratio + 1) == ratio else 100.0
+        infos.add(info)
+        used += not infos.alternates
+    assert used <= 2 * (ratio + 1)
+    calm = 0
+    while infos.alternates:
+        calm += 1
+        taken = infos.add(CameraInfo(width=64, height=48))
+        assert calm <= max(CALM_INFOS, 2 * ratio) + 1
+    assert taken
+
+
+def test_a_camera_that_is_switched_now_and_then_is_one():
+    infos = CameraInfoChanges()
+    for number in range(10 * FORGOTTEN):
+        info = CameraInfo(width=64, height=48)
+        info.k[0] = 200.0 if number // (FORGOTTEN + 1) % 2 else 100.0
+        infos.add(info)
+        assert not infos.alternates

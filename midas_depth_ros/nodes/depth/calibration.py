@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from midas_depth_ros.nodes.depth.output import FrameView
 
 FAULT_LOG_PERIOD_S = 5.0
-CALM_INFOS = 20  # after so many equal messages two cameras no longer alternate
-RETURNS = 2  # of the camera_info before: A, B, A, B
+# After so many equal messages two cameras no longer alternate; or after twice as many as were equal
+# while they did, where one is slower than the other.
+CALM_INFOS = 20
+RETURNS, FORGOTTEN = 2, 600  # of the camera_info before: A, B, A, B; within so many messages each
 NO_INFO = 'no camera_info yet'
 ASPECT = 0.02  # camera_info of another aspect ratio than the pictures is not theirs
 
@@ -172,14 +174,16 @@ class CameraInfoChanges:
     def __init__(self) -> None:
         self._last: list[Any] | None = None
         self._before: list[Any] | None = None
-        self._since_turn = CALM_INFOS
+        self._calm = self._since_turn = CALM_INFOS
         self._since_change = 0
-        self._returns = 0  # one after another: a single one is a camera that was switched and back
+        # How many messages were equal before each return to what was before, one after another: a
+        # single one is a camera that was switched and back.
+        self._returns: list[int] = []
 
     @property
     def alternates(self) -> bool:
         """Whether two cameras have taken turns within the last messages."""
-        return self._since_turn < CALM_INFOS
+        return self._since_turn < self._calm
 
     def add(self, info: CameraInfo) -> bool:
         """Take a message; whether to use it: it differs, or alternation has just ended."""
@@ -187,11 +191,11 @@ class CameraInfoChanges:
         self._since_change += 1
         content = content_of(info)
         if content == self._last:
-            return self._since_turn == CALM_INFOS
-        returns = content == self._before and self._since_change < CALM_INFOS
-        self._returns = self._returns + 1 if returns else 0
-        if self._returns >= RETURNS:
-            self._since_turn = 0
+            return self._since_turn == self._calm
+        returns = content == self._before and self._since_change < FORGOTTEN
+        self._returns = [*self._returns[1 - RETURNS :], self._since_change] if returns else []
+        if len(self._returns) >= RETURNS:
+            self._since_turn, self._calm = 0, max(CALM_INFOS, 2 * max(self._returns))
         self._before, self._last = self._last, content
         self._since_change = 0
         return True
@@ -259,6 +263,8 @@ class MountCalibration:
             return
         with self._lock:
             self._frames += 1
+            if self._driven is not None and isinstance(view.pose, MotionReset):
+                self._driven.forget_motion(view.pose)  # also in a frame that says nothing else
             self._watch_the_way(view)
             estimate = self._estimate(view, metric)
             if isinstance(estimate, MountEstimate):
@@ -278,10 +284,10 @@ class MountCalibration:
         tilt = self._tilt(view)
         if isinstance(tilt, Refusal):
             return
-        pose = view.pose  # what began anew has been found out by asking for it
-        if not isinstance(pose, MotionReset):
-            assumed_rad = driven.assumed_pitch_rad
-            pose = motion.assuming(view.frame.stamp_ns, view.header.frame_id, assumed_rad)
+        if isinstance(view.pose, MotionReset):
+            return
+        assumed_rad = driven.assumed_pitch_rad
+        pose = motion.assuming(view.frame.stamp_ns, view.header.frame_id, assumed_rad)
         if pose is None:
             return
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)

@@ -1,7 +1,8 @@
 """What the metric scale is made from: how a camera is mounted, and a reference sensor.
 
-The mount comes from parameters or TF, and from an Imu, at the picture's stamp. The newest message
-of a LaserScan, Range or PointCloud2 is projected into the picture. What is unknown is a `Refusal`.
+The mount comes from parameters or TF, and from an Imu, at the picture's stamp. The message of a
+LaserScan, Range or PointCloud2 that is nearest to it is projected into the picture. What is unknown
+is a `Refusal`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import collections
 import dataclasses
 import math
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from sensor_msgs.msg import Imu, LaserScan, PointCloud2, Range
@@ -328,8 +329,9 @@ def attitude_of(message: Imu) -> Attitude | None:
 
 # --- A reference sensor: its message nearest to the picture's stamp is projected into it.
 
-# Messages of a sensor, since pictures are looked at later than they arrive; and bytes of clouds.
-MOST_KEPT, KEPT_S, KEPT_BYTES = 40, 3.0, 32 << 20
+# Messages of a sensor, since pictures are looked at later than they arrive: so far back, and of a
+# fast sensor no more than one in so long.
+REFERENCE_KEPT_S, SPACING_S = 3.0, 0.02
 MOST_POINTS = 20_000  # used of one message
 CALM_MESSAGES = 20  # in one frame, after which another one is forgotten
 REFERENCE_TYPES = {'scan': LaserScan, 'range': Range, 'points': PointCloud2}
@@ -342,7 +344,8 @@ class ReferenceInput(qos.Subscriber):
         super().__init__(node)
         self._camera, self._source = camera, source
         self._topic = f'{camera}/reference/{source}'
-        self._kept: tuple[Any, ...] = ()  # by stamp; replaced, never changed: two threads use it
+        # In the order of their stamps; replaced, never changed: two threads use it.
+        self._kept: tuple[_Measured, ...] = ()
         # Of the last messages: sensors that take turns are told apart by nothing else.
         self._frames: collections.deque[str] = collections.deque(maxlen=CALM_MESSAGES)
         self._mixed = ''  # why they are those of several
@@ -386,14 +389,12 @@ class ReferenceInput(qos.Subscriber):
         if self._mixed:
             return Refusal(self._mixed)
         # The newest of those with one stamp.
-        message = min(
-            reversed(kept), key=lambda each: abs(picture_stamp_ns - stamp_ns(each.header))
-        )
-        age_s = abs(picture_stamp_ns - stamp_ns(message.header)) / NANOSECONDS
+        measured = min(reversed(kept), key=lambda each: abs(picture_stamp_ns - each.stamp_ns))
+        age_s = abs(picture_stamp_ns - measured.stamp_ns) / NANOSECONDS
         if age_s > settings.reference.max_age:
             return Refusal(f'{self._topic} is {age_s:.2f} s from the picture')
         try:
-            return _points(message, optical_from_sensor(mount, settings), camera)
+            return _points(measured.what, optical_from_sensor(mount, settings), camera)
         except (ValueError, ArithmeticError, MemoryError) as error:
             return Refusal(f'{self._topic}: {error or type(error).__name__}')
 
@@ -407,17 +408,7 @@ class ReferenceInput(qos.Subscriber):
             if len(frames) > 1
             else ''
         )
-        stamp = stamp_ns(message.header)
-        # After a stamp that goes back, what came before is of another time.
-        before = self._kept if self._kept and stamp >= stamp_ns(self._kept[-1].header) else ()
-        kept, room = collections.deque([message]), KEPT_BYTES - _bytes_of(message)
-        for each in reversed(before):
-            room -= _bytes_of(each)
-            old = stamp - stamp_ns(each.header) > KEPT_S * NANOSECONDS
-            if old or room < 0 or len(kept) == MOST_KEPT:
-                break
-            kept.appendleft(each)
-        self._kept = tuple(kept)
+        self._kept = _with(self._kept, _Measured(stamp_ns(message.header), _needed_of(message)))
 
     def _shared(self, settings: DepthNodeSettings) -> str:
         """Why reference.* cannot be true of all cameras that were given this sensor; ''."""
@@ -446,28 +437,58 @@ class ReferenceInput(qos.Subscriber):
         )
 
 
-def _bytes_of(message: Any) -> int:
-    return len(getattr(message, 'data', ()))  # of a cloud; others are small
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """A message of a reference sensor; of a cloud, its points (n, 3), or why it has none."""
+
+    stamp_ns: int
+    what: LaserScan | Range | np.ndarray | ValueError
 
 
-def _points(message: Any, transform: np.ndarray, camera: CameraModel) -> ReferencePoints | Refusal:
-    """The points of a message in the pixels of `camera`. Raises ValueError and ArithmeticError."""
-    if isinstance(message, Range):
-        limits = {'range_min': message.min_range, 'range_max': message.max_range}
-        return range_points(message.range, transform, camera, **limits)
-    if isinstance(message, LaserScan):
-        limits = {'range_min': message.range_min, 'range_max': message.range_max}
-        step = stride(len(message.ranges))
-        return scan_points(
-            message.ranges[::step],
-            message.angle_min,
-            message.angle_increment * step,
-            transform,
-            camera,
-            **limits,
-        )
-    points = cloud_array(message)
-    return cloud_points(points[:: stride(len(points))], transform, camera)
+def _with(kept: tuple[_Measured, ...], new: _Measured) -> tuple[_Measured, ...]:
+    """The messages that are kept with a new one, the newest of one stamp last."""
+    newest_ns = max(new.stamp_ns, kept[-1].stamp_ns) if kept else new.stamp_ns
+    if newest_ns - new.stamp_ns > LATE_S * NANOSECONDS:
+        return (new,)  # time began anew: what came before is of another one
+    oldest_ns = newest_ns - REFERENCE_KEPT_S * NANOSECONDS
+    recent = [each for each in kept if each.stamp_ns >= oldest_ns]
+    at = bisect.bisect_right(recent, new.stamp_ns, key=lambda each: each.stamp_ns)
+    spacing_ns = SPACING_S * NANOSECONDS
+    if at == len(recent):
+        # The last one makes room where it is hardly later than the one before.
+        if len(recent) > 1 and recent[-1].stamp_ns - recent[-2].stamp_ns < spacing_ns:
+            recent.pop()
+        return (*recent, new)
+    if recent[at].stamp_ns - new.stamp_ns < spacing_ns:
+        return tuple(recent)
+    return (*recent[:at], new, *recent[at:])
+
+
+def _needed_of(message: Any) -> LaserScan | Range | np.ndarray | ValueError:
+    """What is kept of a message: large clouds would fill the memory."""
+    if not isinstance(message, PointCloud2):
+        return cast('LaserScan | Range', message)
+    try:
+        return cloud_array(message, stride(message.width * message.height))
+    except ValueError as error:
+        return error
+
+
+def _points(
+    what: LaserScan | Range | np.ndarray | ValueError, transform: np.ndarray, camera: CameraModel
+) -> ReferencePoints | Refusal:
+    """What was measured in the pixels of `camera`. Raises ValueError and ArithmeticError."""
+    if isinstance(what, ValueError):
+        raise what
+    if isinstance(what, np.ndarray):
+        return cloud_points(what, transform, camera)
+    if isinstance(what, Range):
+        limits = {'range_min': what.min_range, 'range_max': what.max_range}
+        return range_points(what.range, transform, camera, **limits)
+    limits = {'range_min': what.range_min, 'range_max': what.range_max}
+    step = stride(len(what.ranges))
+    angles = what.angle_min, what.angle_increment * step
+    return scan_points(what.ranges[::step], *angles, transform, camera, **limits)
 
 
 def stride(count: int) -> int:

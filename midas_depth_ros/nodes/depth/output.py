@@ -40,6 +40,7 @@ from midas_depth_ros.geometry import (
     fit_in_metres,
     point_cloud,
     scan_limits,
+    sides_begin_m,
     turned,
     turned_points,
 )
@@ -271,6 +272,7 @@ class MetricOutput(qos.PublisherTable):
         self.refused = 'no frame yet'
         self.no_obstacles = ''  # why scan and all else along the floor are unknown
         self.view_begins_m = math.nan  # how far ahead the nearest floor in view is
+        self.sides_begin_m = math.nan  # and both sides of the corridor
         self.view_reaches_m = math.nan  # how high the view reaches `AHEAD_M` ahead
         self._estimator = estimator
         self._mounting = mounting
@@ -471,6 +473,8 @@ class MetricOutput(qos.PublisherTable):
             width_m=width,
             begins_m=beams.view_begins_m,
         )
+        angles = first, first + settings.scan.angle_increment * (len(scan.ranges) - 1)
+        self.sides_begin_m = sides_begin_m(*angles, width)
         if free_m > 0:
             limits = settings.scan.range_min, settings.scan.range_max
             header = messages.copied_header(view.header, self._mounting.body_frame)
@@ -517,11 +521,13 @@ def scale_values(output: MetricOutput, idle: str = '') -> dict[str, str]:
         return {'scale': f'not computed: {idle}'}
     scale = output.metric.current
     age, begins, reaches = output.metric.age_s, output.view_begins_m, output.view_reaches_m
+    sides = output.sides_begin_m
     values = {
         'scale': 'valid' if scale else f'none: {output.refused}',
         'scale age [s]': '' if math.isinf(age) else f'{age:.2f}',
         'last refusal': output.metric.reason,
         'floor in view from [m]': '' if math.isnan(begins) else f'{begins:.2f}',
+        'sides of the corridor from [m]': '' if math.isnan(sides) else f'{sides:.2f}',
         f'in view at {AHEAD_M:g} m up to [m]': '' if math.isnan(reaches) else f'{reaches:.2f}',
     }
     if output.wanted('points'):

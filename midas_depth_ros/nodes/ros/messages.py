@@ -226,8 +226,10 @@ def _cloud(table: NDArray[np.float32], fields: Sequence[str], header: Header) ->
     return message
 
 
-def cloud_array(message: PointCloud2) -> NDArray[np.float64]:
-    """(n, 3) x, y, z of a PointCloud2, in metres. Raises ValueError if it is invalid."""
+def cloud_array(message: PointCloud2, step: int = 1) -> NDArray[np.float64]:
+    """(n, 3) x, y, z of every `step`-th point of a PointCloud2, in metres. Raises ValueError if it
+    is invalid.
+    """
     offsets = {
         field.name: field.offset for field in message.fields if field.datatype == PointField.FLOAT32
     }
@@ -255,7 +257,7 @@ def cloud_array(message: PointCloud2) -> NDArray[np.float64]:
     )
     rows = np.frombuffer(message.data, np.uint8, needed).reshape(message.height, -1)
     rows = rows[:, : message.width * message.point_step]
-    table = np.ascontiguousarray(rows).reshape(-1).view(layout)[:count]
+    table = np.ascontiguousarray(rows).reshape(-1).view(layout)[:count:step]
     return np.stack([table[name].astype(np.float64) for name in 'xyz'], axis=1)
 
 
