@@ -206,13 +206,20 @@ def remembered(key: Key) -> dict[str, Any] | None:
     return record['about'] if record and record['key'] == dataclasses.asdict(key) else None
 
 
-def load(key: Key, build: Build, read: Callable[[Path], T], needed: Collection[str]) -> T:
+def load(
+    key: Key,
+    build: Build,
+    read: Callable[[Path], T],
+    needed: Collection[str],
+    *,
+    anew: bool = False,
+) -> T:
     """Return what `read` makes of the entry's folder; an entry that it refuses is rebuilt once.
 
-    Raises what `build` and `read` raise, and OSError where neither the cache nor a temporary
-    folder takes the files.
+    `anew`: build it in any case. Raises what `build` and `read` raise, and OSError where neither
+    the cache nor a temporary folder takes the files.
     """
-    with provide(key, build, needed) as entry:
+    with provide(key, build, needed, anew=anew) as entry:
         try:
             before = entry.folder.stat().st_ino
             loaded = read(entry.folder)

@@ -408,6 +408,7 @@ def _load(
             network.precision,
             network.spec.picture.network_size(*PICTURE_SIZE)[::-1],
             description=network.description,
+            claimed=suffix in MODEL_SUFFIXES,
         )
     except (MemoryError, RecursionError) as error:
         raise WeightsMismatch(

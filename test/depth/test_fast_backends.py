@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from effort import tries
 
-from midas_depth_ros.depth import conversion_cache, load_estimator, model_check
+from midas_depth_ros.depth import conversion_cache, load_estimator, model_check, models
 from midas_depth_ros.depth.backends import BACKENDS, find_backend
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
@@ -316,6 +316,49 @@ def test_auto_never_takes_what_exceeds_the_bound(
         asked = load_estimator('embedded', 'openvino', precision='bf16')
         assert asked.precision == 'bf16'
         assert 'although it exceeds the bound' in asked.choice
+
+
+def test_what_was_converted_where_it_could_not_be_measured_is_measured_where_it_can(
+    openvino_precisions: tuple[str, ...], own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a home folder that a laptop without bf16 shares with a robot that has it."""
+    if 'bf16' not in openvino_precisions:
+        pytest.skip('this CPU has no bf16')
+    from midas_depth_ros.depth.backends.openvino_backend import Conversion
+    from midas_depth_ros.depth.backends.openvino_runtime import Runtime
+
+    with monkeypatch.context() as laptop:
+        laptop.setattr(Runtime, 'precisions', lambda _: ('f32',))
+        conversion = Conversion(embedded.ASSET, Runtime())
+        conversion.model('bf16')
+        assert conversion.deviation('bf16') is None
+    assert load_estimator('embedded', 'openvino').precision == 'bf16'
+    assert Conversion(embedded.ASSET, Runtime()).deviation('bf16') is not None
+
+
+@pytest.mark.parametrize('name', ['opencv', *FAST])
+def test_weights_that_change_while_they_are_read_are_not_used(
+    name: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download or a copy over them: the cache would keep them as those before."""
+    if name in FAST:
+        pytest.importorskip(name)
+    weights = own_folder / 'mine.npz'
+    weights.write_bytes(embedded.ASSET.read_bytes())
+    arrays = dict(np.load(weights))
+    arrays['head.bias'] = arrays['head.bias'] + 1
+    read = models.read_arrays
+
+    def meanwhile(path: Path) -> Any:
+        np.savez(weights, **arrays)
+        return read(path)
+
+    with monkeypatch.context() as copying:
+        copying.setattr(models, 'read_arrays', meanwhile)
+        with pytest.raises(WeightsCorrupt, match=r'mine\.npz was changed while it was read'):
+            load_estimator(weights, name, precision='f32')
+    assert not list(own_folder.glob('converted/embedded-*'))
+    assert load_estimator(weights, name, precision='f32').infer(RGB).size
 
 
 def test_int8_that_was_never_made_is_refused_with_the_command(own_folder: Path) -> None:

@@ -199,6 +199,21 @@ def test_weights_that_are_known_need_no_opinion(golden_weights_file: Path) -> No
     assert check_model(golden.infer, 'official', midas_small.SPEC.weights.sha256, 'f32') == ''
 
 
+def test_a_file_that_claims_known_weights_has_to_be_plausible(
+    golden_weights_file: Path, inverted: Path
+) -> None:
+    """What a model file says of itself anybody may have written."""
+    sha256 = midas_small.SPEC.weights.sha256
+    golden = load_estimator(golden_weights_file, precision='f32')
+    assert 'most of its depth is 0' in check_model(
+        golden.infer, 'net.xml', sha256, 'f32', claimed=True
+    )
+    swapped = load_estimator(inverted, 'opencv')
+    assert check_model(swapped.infer, 'net.xml', sha256, 'f32') == ''
+    said = check_model(swapped.infer, 'net.xml', sha256, 'f32', claimed=True)
+    assert 'the floor in front farther away' in said
+
+
 def test_a_model_without_faults_has_no_notice(backend: str, tmp_path: Path) -> None:
     path = altered(tmp_path / 'mine.npz', {'head.bias': lambda bias: bias + 0.01})
     assert load_estimator(path, backend).notice == ''

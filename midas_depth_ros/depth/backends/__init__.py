@@ -264,7 +264,7 @@ class OpencvBackend(LoadedBackend):
         self.spec, self.weights_sha256 = size.applied_to(spec_of(weights)), digest_of(weights)
         if fault := opencv_fault(self.spec):
             raise BackendUnavailable(fault)
-        model = onnx_of(weights)
+        model = onnx_of(weights, self.weights_sha256)
         try:
             self._network = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
             self._outputs = self._network.getUnconnectedOutLayersNames()

@@ -139,7 +139,7 @@ def converted(weights: Path, threads: int) -> tuple[ModelFile, ort.InferenceSess
             title = f'converting {printable(weights.name)} for onnxruntime'
             with show_steps(title, 1) as step:
                 step('reading the weights')
-                made.append(onnx_of(weights))
+                made.append(onnx_of(weights, sha256))
         return made[0]
 
     def build(folder: Path) -> dict[str, Any]:

@@ -131,7 +131,11 @@ class Conversion:
 
             try:
                 self._read[precision] = conversion_cache.load(
-                    self.key(precision), build, self._of_entry, FILES
+                    self.key(precision),
+                    build,
+                    self._of_entry,
+                    FILES,
+                    anew=self._measures(precision) and self._is_unmeasured(precision),
                 )
             except OSError:
                 self._read[precision] = made[0] if made else self._converted(precision)
@@ -158,6 +162,19 @@ class Conversion:
         made = self._converted(precision, calibration, pictures, beside)
         return _written(made, path, precision)
 
+    def _measures(self, precision: str) -> bool:
+        """Whether its deviation can be measured on this CPU."""
+        return precision != 'f32' and precision in self._runtime.precisions()
+
+    def _is_unmeasured(self, precision: str) -> bool:
+        """Whether the cache's model was made where it could not be measured, as in a home folder
+        that several machines share.
+        """
+        return (
+            conversion_cache.remembered(self.key(precision)) is not None
+            and self.deviation(precision) is None
+        )
+
     def _of_entry(self, folder: Path) -> KnownModel:
         """The model in an entry's folder; WeightsMismatch if it is of other weights."""
         found = self._runtime.read(folder / MODEL, checked=True)
@@ -176,7 +193,7 @@ class Conversion:
     ) -> KnownModel:
         """The model in memory. `beside`: see `_network`."""
         about = {**mark_of(self.spec, self.weights_sha256), 'precision': precision}
-        measured = precision != 'f32' and precision in self._runtime.precisions()
+        measured = self._measures(precision)
         title = f'converting {printable(self._weights.name)} to {precision} for openvino'
         with show_steps(title, 3 if measured else 2) as step:
             step('reading the weights')
@@ -202,9 +219,9 @@ class Conversion:
         A network of 1.4 GB then takes 2.8 GB of memory, else twice as much. OSError.
         """
         if beside is None:
-            return self._runtime.from_onnx(onnx_of(self._weights))
+            return self._runtime.from_onnx(onnx_of(self._weights, self.weights_sha256))
         try:
-            beside.write_bytes(onnx_of(self._weights))
+            beside.write_bytes(onnx_of(self._weights, self.weights_sha256))
             give_back_memory()
             return self._runtime.from_onnx(beside)
         finally:

@@ -422,17 +422,22 @@ def read_arrays(weights_file: Path) -> dict[str, NDArray[Any]]:
     return dict(table.arrays)
 
 
-def onnx_of(weights_file: Path) -> bytes:
+def onnx_of(weights_file: Path, weights_sha256: str = '') -> bytes:
     """The ONNX model of a weights file, with our metadata.
 
-    Raises WeightsCorrupt, WeightsMismatch, and BackendUnavailable where the model has no graph.
+    `weights_sha256`: `digest_of` the file, where it is known. Raises WeightsCorrupt, also where the
+    file has changed meanwhile, WeightsMismatch, and BackendUnavailable where the model has no
+    graph.
     """
+    sha256 = weights_sha256 or digest_of(weights_file)
     model = spec_of(weights_file)
     if model.onnx is None:
         raise BackendUnavailable(f'{model.title} has no ONNX graph: use backend torch')
     arrays = read_arrays(weights_file)
     floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    metadata = {MARK: json.dumps(mark_of(model, digest_of(weights_file)))}
+    if digest_of(weights_file) != sha256:
+        raise WeightsCorrupt(f'{weights_file} was changed while it was read: start again')
+    metadata = {MARK: json.dumps(mark_of(model, sha256))}
     try:
         return model.onnx.make(floats, metadata)
     except ValueError as error:  # finite numbers that a normalisation turns into others
