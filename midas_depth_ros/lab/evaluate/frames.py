@@ -45,7 +45,8 @@ class FrameRecord:
     the scale's state as in diagnostics. z_true, z_said, sigma: (n,) metres; z_said NaN = unknown.
     corridor_said: metres, inf = clear as far as the sensor reaches, NaN = silent. corridor_true:
     metres, inf = nothing up to corridor_looked, NaN = unknown. corridor_wide: metres, the same of a
-    wider corridor: what stands at its border may count or not, see BORDER_M.
+    wider corridor: what stands at its border may count or not, see BORDER_M. begins_m: how far
+    ahead our view of the floor begins.
     """
 
     number: int
@@ -66,6 +67,7 @@ class FrameRecord:
     corridor_true: float = math.nan
     corridor_looked: float = math.nan
     corridor_wide: float = math.nan
+    begins_m: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -102,14 +104,14 @@ def compare_floor(
     """Note what scan, seen_free and proximity say beside the truth about the floor.
 
     messages: what the node published of this frame. begins_m: how far ahead our view of the floor
-    begins: where something stands nearer than that nothing is compared.
+    begins, not finite = unknown. What stands nearer than that is in the way like anything else, so
+    whoever says free there is wrong; how near it is no camera can tell.
     """
-    begins_m = begins_m if math.isfinite(begins_m) else 0.0
+    record.begins_m = begins_m if math.isfinite(begins_m) else 0.0
     by_name = {topic.rpartition('/')[2]: message for topic, message in messages}
     ahead, record.corridor_looked = floor.corridor(width_m - 2 * BORDER_M)
     record.corridor_wide = min(floor.corridor(width_m + 2 * BORDER_M)[0], ahead)
-    known = ahead >= begins_m and not math.isnan(record.corridor_looked)
-    record.corridor_true = ahead if known else math.nan
+    record.corridor_true = math.nan if math.isnan(record.corridor_looked) else ahead
     if 'proximity' in by_name:
         said = by_name['proximity']
         record.corridor_said = math.inf if said.range >= said.max_range else float(said.range)
@@ -118,7 +120,6 @@ def compare_floor(
         return
     count = len(scan.ranges)
     nearest, looked = floor.along(scan.angle_min, scan.angle_increment, count)
-    looked[nearest < begins_m] = np.nan
     ranges = np.asarray(scan.ranges, np.float32)
     free = by_name.get('seen_free')
     record.beams = Beams(

@@ -139,6 +139,7 @@ def scan_figures(frames: Sequence[FrameRecord], range_max_m: float) -> Numbers:
     claim, false_clear, alarm, false_alarm = judged_beams(frames, range_max_m)
     said, nearest = beams_joined(frames, 'said'), beams_joined(frames, 'nearest')
     both = np.isfinite(said) & np.isfinite(nearest) & ~false_clear & ~false_alarm
+    both &= ~before_view(frames)
     ratio = said[both] / nearest[both] - 1
     return {
         'tolerance_m': TOLERANCE_M,
@@ -161,20 +162,27 @@ def judged_beams(
     """Return which beams say free where there is a truth, which of these are false, and the same of
     those that report something.
 
-    A beam says free as `said_free` gives it.
+    A beam says free as `said_free` gives it. Where something stands before our view begins, no
+    report is judged.
     """
     said, free = beams_joined(frames, 'said'), said_free(frames, range_max_m)
     nearest, looked = beams_joined(frames, 'nearest'), beams_joined(frames, 'looked')
     known = ~np.isnan(looked)
     claim = known & (free > 0)
     false_clear = claim & (nearest < free - tolerance_m(nearest))
-    alarm = known & np.isfinite(said)
+    alarm = known & np.isfinite(said) & ~before_view(frames)
     with np.errstate(invalid='ignore'):
         beyond = np.minimum(nearest, looked)
         # What the truth did not look as far as may be there.
         alarm &= (looked >= said) | np.isfinite(nearest)
         false_alarm = alarm & (beyond > said + tolerance_m(said))
     return claim, false_clear, alarm, false_alarm
+
+
+def before_view(frames: Sequence[FrameRecord]) -> NDArray[np.bool_]:
+    """Return where something stands nearer than our view of the floor begins, for each beam."""
+    begins = [np.full(len(frame.beams.nearest), frame.begins_m, np.float32) for frame in frames]
+    return beams_joined(frames, 'nearest') < np.concatenate(begins or [np.zeros(0, np.float32)])
 
 
 def said_free(frames: Sequence[FrameRecord], range_max_m: float) -> NDArray[np.float32]:
@@ -205,16 +213,20 @@ def _by_bearing(angle: NDArray[np.float32], *masks: NDArray[np.bool_]) -> list[N
 
 
 def corridor_figures(frames: Sequence[FrameRecord], range_max_m: float) -> Numbers:
-    """Return the same of the corridor ahead (`proximity`), per frame."""
+    """Return the same of the corridor ahead (`proximity`), per frame.
+
+    Where something stands before our view begins, only what says free is judged.
+    """
     said = np.array([frame.corridor_said for frame in frames])
     true = np.array([frame.corridor_true for frame in frames])
     looked = np.array([frame.corridor_looked for frame in frames])
     wide = np.array([frame.corridor_wide for frame in frames])
+    in_view = true >= np.array([frame.begins_m for frame in frames])
     known = ~np.isnan(true)
     spoken = known & ~np.isnan(said)
     reach = np.where(np.isposinf(said), range_max_m, said)
     false_clear = spoken & (true < reach - tolerance_m(true))
-    reports = spoken & np.isfinite(said)
+    reports = spoken & np.isfinite(said) & in_view
     beyond = np.where(np.isfinite(wide), wide, looked)
     false_alarm = reports & (beyond > reach + tolerance_m(reach))
     both = reports & np.isfinite(true) & ~false_clear & ~false_alarm

@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 import pytest
+import ros_helpers  # noqa: F401 - before the first message, see there
+from std_msgs.msg import Header
 
-from midas_depth_ros.lab.evaluate.frames import Beams, FrameRecord
-from midas_depth_ros.lab.evaluate.summary import judged_beams, sigma_figures
+from midas_depth_ros.lab.evaluate.frames import Beams, FrameRecord, compare_floor
+from midas_depth_ros.lab.evaluate.summary import (
+    corridor_figures,
+    judged_beams,
+    scan_figures,
+    sigma_figures,
+)
+from midas_depth_ros.lab.evaluate.truth import FloorTruth
 from midas_depth_ros.lab.evaluate.verdict import (
     LEAST_MOMENTS,
     Driving,
@@ -16,6 +24,7 @@ from midas_depth_ros.lab.evaluate.verdict import (
     upper_bound,
     verdict_of,
 )
+from midas_depth_ros.nodes.ros.messages import range_message, scan_message
 
 ROBOT = Driving((0.4, 0.8), 0.6, 2.0, 0.2, interval_s=0.2, latency_s=0.1)
 LONG = LEAST_MOMENTS + 1
@@ -149,3 +158,44 @@ def test_a_beam_that_reports_something_says_free_up_to_it():
     claim, false_clear, _, _ = judged_beams([FrameRecord(0, 0.0, beams=beams)], 6.0)
     assert claim.tolist() == [True, True, False, True, True, True]
     assert false_clear.tolist() == [True, True, False, False, False, True]
+
+
+def beside(ahead_m: float, said_m: float, begins_m: float, time_s: float = 0.0) -> FrameRecord:
+    """A thing stands `ahead_m` ahead; scan and proximity say `said_m`, inf = clear, NaN: silent."""
+    ranges = np.full(3, said_m, np.float32)
+    scan = scan_message(ranges, -0.1, 0.1, (0.1, 6.0), Header())
+    messages = [('/camera/scan', scan)]
+    if not math.isnan(said_m):
+        messages.append(('/camera/proximity', range_message(said_m, (0.1, 6.0), 0.2, Header())))
+    record = FrameRecord(0, time_s, away_s=0.0)
+    floor = FloorTruth(np.array([[ahead_m, 0.0]]), np.zeros((0, 2)), 0.1, False)
+    compare_floor(record, floor, messages, 0.4, begins_m)
+    return record
+
+
+@pytest.mark.parametrize('said', [1.5, math.inf])
+def test_a_thing_at_the_feet_is_in_the_way_of_who_says_free(said):
+    frames = [beside(0.22, said, 0.4)]
+    assert kinds(frames) == ['unsafe', 'unsafe']
+    assert corridor_figures(frames, 6.0)['false_clear'] == 1
+    found = scan_figures(frames, 6.0)
+    assert found['false_clear'] == found['beams_that_say_free'] == 1
+
+
+def test_who_says_nothing_of_a_thing_at_the_feet_has_not_failed():
+    frames = [beside(0.22, math.nan, 0.4, n) for n in range(LONG)]
+    assert kinds(frames) == ['unknown', 'unknown']
+    found = corridor_figures(frames, 6.0)
+    assert (found['frames'], found['silent'], found['false_clear']) == (LONG, LONG, 0)
+
+
+@pytest.mark.parametrize(('begins', 'alarms'), [(0.0, 1), (0.4, 0)])
+def test_how_near_a_thing_at_the_feet_is_no_camera_can_tell(begins, alarms):
+    """What is reported nearer is neither a false alarm there nor a bias."""
+    frames = [beside(0.35, 0.2, begins)]
+    assert corridor_figures(frames, 6.0)['false_alarm'] == alarms
+    assert scan_figures(frames, 6.0)['false_alarm'] == alarms
+    close = [beside(0.35, 0.3, begins)]
+    known = corridor_figures(close, 6.0)['bias'], scan_figures(close, 6.0)['range_bias']
+    assert [each is None for each in known] == [not alarms] * 2
+    assert kinds(frames) == ['unknown', 'unknown']
