@@ -4,12 +4,13 @@ From the picture that shows something to standstill a robot at speed v goes
 
     way = v (latency + frame interval + reaction time) + v^2 / (2 deceleration)
 
-so it must brake for what is within reach = way + stopping distance. Who trusts a frame that says
-more than the true distance stops that much later. Every frame with something within reach is a
-trial, and fails if it says too much by the stopping distance or more: the robot would stop in the
-thing, not before it. Said is how far the corridor was free: its end, where it was clear. Robots
-that avoid things seldom have any within reach, so things up to 2 m away are trials, too: with the
-share that the distance said is too far, at the reach.
+so it must brake for what is within reach = way + stopping distance. Frames are processed one after
+the other, so their interval is at least the latency. Who trusts a frame that says more than the
+true distance stops that much later. Every frame with something within reach is a trial, and fails
+if it says too much by the stopping distance or more: the robot would stop in the thing, not before
+it. Said is how far the corridor was free: its end, where it was clear. Robots that avoid things
+seldom have any within reach, so things up to 2 m away are trials, too: with the share that the
+distance said is too far, at the reach.
 """
 
 from __future__ import annotations
@@ -41,12 +42,17 @@ class Driving:
     stopping_distance_m: float = AvoidanceSettings.stop_distance
     deceleration_m_s2: float = AvoidanceSettings.stop_deceleration
     reaction_s: float = AvoidanceSettings.reaction_time
-    interval_s: float = 0.2  # between two frames
+    interval_s: float = 0.2  # between two frames, as they are due
     latency_s: float = 0.1  # from a picture to what is said of it
+
+    @property
+    def between_frames_s(self) -> float:
+        """The time between two frames: a frame waits until the one before has been processed."""
+        return max(self.interval_s, self.latency_s)
 
     def braking_m(self, speed_m_s: float) -> float:
         """Return how far the robot goes from the picture that shows it something to standstill."""
-        blind_s = self.latency_s + self.interval_s + self.reaction_s
+        blind_s = self.latency_s + self.between_frames_s + self.reaction_s
         return speed_m_s * blind_s + speed_m_s**2 / (2 * self.deceleration_m_s2)
 
 
@@ -120,7 +126,7 @@ def verdict_of(trials: Trials, driving: Driving) -> Numbers:
         'stopping_distance_m': driving.stopping_distance_m,
         'deceleration_m_s2': driving.deceleration_m_s2,
         'reaction_s': driving.reaction_s,
-        'interval_s': rounded(driving.interval_s),
+        'interval_s': rounded(driving.between_frames_s),
         'latency_s': rounded(driving.latency_s),
         'least_moments': LEAST_MOMENTS,
         'least_near': LEAST_NEAR,

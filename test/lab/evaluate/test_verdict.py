@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -42,6 +43,16 @@ def test_the_way_to_standstill():
     # 0.5 s until the wheels brake, then v^2 / 2a.
     assert ROBOT.braking_m(0.4) == pytest.approx(0.4 * 0.5 + 0.04)
     assert ROBOT.braking_m(0.8) == pytest.approx(0.8 * 0.5 + 0.16)
+
+
+def test_frames_are_processed_one_after_the_other(frame):
+    """A network that takes a second gives a frame per second, however often pictures come."""
+    late = dataclasses.replace(ROBOT, latency_s=1.0)
+    assert late.braking_m(0.4) == pytest.approx(0.4 * (1.0 + 1.0 + 0.2) + 0.04)
+    frames = [frame(n, 1.9, 1.9 + 0.75) for n in range(LONG)]
+    found = verdict([*frames, *(frame(n, 1.2, 1.3) for n in range(LONG))], late)
+    assert [row['verdict'] for row in found['speeds']] == ['unsafe', 'unsafe']
+    assert (found['latency_s'], found['interval_s']) == (1.0, 1.0)
 
 
 def test_nothing_is_safe_without_data(frame):
