@@ -217,7 +217,8 @@ def _figures(plan: Plan, found: Survey, frames: list[FrameRecord]) -> Numbers:
         interval_s=float(np.median(gaps)) if len(gaps) else Driving.interval_s,
         latency_s=latency_s,
     )
-    figures['verdict'] = verdict_of(Trials.of_frames(frames, range_max_m), driving)
+    trials = Trials.of_frames(frames, range_max_m, taped=bool(found.tapes))
+    figures['verdict'] = verdict_of(trials, driving)
     return figures
 
 

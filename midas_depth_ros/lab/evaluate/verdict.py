@@ -69,23 +69,30 @@ class Trials:
     of: str = 'the corridor ahead'
 
     @classmethod
-    def of_frames(cls, frames: Sequence[FrameRecord], range_max_m: float) -> Trials:
-        """Return those of the corridor; without any, those of what was measured by tape."""
-        rows = [
+    def of_frames(
+        cls, frames: Sequence[FrameRecord], range_max_m: float, taped: bool = False
+    ) -> Trials:
+        """Return those of the corridor, and of pixels where nothing is known of any corridor.
+
+        taped: pixels were measured by hand, each on purpose: they all count, beside the corridor.
+        """
+        corridor = [
             (frame.corridor_true, min(frame.corridor_said, range_max_m), frame.time_s)
             for frame in frames
             if math.isfinite(frame.corridor_true) and not math.isnan(frame.corridor_said)
         ]
-        of = 'the corridor ahead'
-        if not rows:
-            of = 'the measured pixels'
-            rows = [
-                (true, said, frame.time_s)
-                for frame in frames
-                for true, said in zip(frame.z_true, frame.z_said, strict=True)
-                if math.isfinite(said)
-            ]
-        true, said, time_s = np.array(rows, float).reshape(-1, 3).T
+        pixels = [
+            (true, said, frame.time_s)
+            for frame in frames
+            for true, said in zip(frame.z_true, frame.z_said, strict=True)
+            if math.isfinite(said)
+        ]
+        if not taped and any(not math.isnan(frame.corridor_true) for frame in frames):
+            pixels = []
+        of = 'the measured pixels' if pixels else 'the corridor ahead'
+        if pixels and corridor:
+            of = 'the corridor ahead or the measured pixels'
+        true, said, time_s = np.array([*corridor, *pixels], float).reshape(-1, 3).T
         return cls(true, said, time_s, of)
 
     def within(self, distance_m: float) -> Trials:
@@ -145,13 +152,13 @@ def _at_speed(trials: Trials, driving: Driving, speed: float) -> Numbers:
     near = trials.within(max(reach, FARTHEST_TRIAL_M))
     failures, moments = near.failures(stop, reach), near.moments
     if failures:
-        verdict, why = 'unsafe', f'{failures} of {len(near.true)} frames would have ended in it'
+        verdict, why = 'unsafe', f'{failures} of {len(near.true)} trials would have ended in it'
     elif too_few := lacking(trials, reach):
         verdict, why = 'unknown', too_few
     else:
         verdict = 'safe'
         why = (
-            f'none of {len(near.true)} frames in {moments} seconds would have ended in it: with '
+            f'none of {len(near.true)} trials in {moments} seconds would have ended in it: with '
             f'{CONFIDENCE:.0%} confidence at most {upper_bound(moments):.0%} of such seconds do'
         )
     return {

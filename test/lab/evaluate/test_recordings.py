@@ -115,6 +115,16 @@ def test_tape_measures_are_compared(recordings, compare, tmp_path):
     assert figures['no_truth'] == [{'reason': reason, 'frames': 17, 'example': reason}]
 
 
+def test_all_rows_of_a_table_are_trials(recordings, compare, tmp_path):
+    table = tmp_path / 'tape.csv'
+    rows = ['0,0,,,1.9', *(f'{n},,160,120,1.9' for n in range(4))]
+    table.write_text('frame,bearing,u,v,metres\n' + ''.join(f'{row}\n' for row in rows))
+    _, run = compare(recordings('hall'), str(table))
+    verdict = run.figures['verdict']
+    assert verdict['of'] == 'the corridor ahead or the measured pixels'
+    assert [row['trials'] for row in verdict['speeds']] == [5, 5, 5]
+
+
 def test_a_frame_of_a_table_that_is_not_in_the_recording_is_named(recordings, compare, tmp_path):
     table = tmp_path / 'tape.csv'
     table.write_text('frame,bearing,metres\n20,0,2.15\n')

@@ -150,6 +150,23 @@ def test_tapes_give_trials_where_there_is_no_corridor(frame):
     assert [row['verdict'] for row in found['speeds']] == ['safe', 'safe']
 
 
+def test_tapes_to_pixels_count_beside_those_along_the_corridor(frame):
+    """One bearing in a table of pixels does not make them all go."""
+    frames = [frame(n, 0.7, 6.0) for n in range(LONG)]
+    for each in frames[1:]:
+        each.corridor_true = each.corridor_said = math.nan
+    frames[0].corridor_said = 0.7
+    found = verdict_of(Trials.of_frames(frames, 6.0, taped=True), ROBOT)
+    assert found['of'] == 'the corridor ahead or the measured pixels'
+    assert [row['trials'] for row in found['speeds']] == [LONG + 1] * 2
+    assert [row['verdict'] for row in found['speeds']] == ['unsafe', 'unsafe']
+    # Of a sensor's returns only the corridor counts, also where nothing is said of it.
+    for each in (frames, [dataclasses.replace(frames[0], corridor_said=math.nan)]):
+        trials = Trials.of_frames(each, 6.0)
+        assert trials.of == 'the corridor ahead'
+        assert trials.failures(0.6, 1.0) == 0
+
+
 def test_a_sigma_of_nothing_is_not_left_out():
     """Who claims to be exact and is not is off by more than any sigma."""
     true = np.full(100, 2.0, np.float32)
