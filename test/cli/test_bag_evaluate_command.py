@@ -348,3 +348,17 @@ def test_a_measurement_beside_the_picture_is_named_and_others_are_compared(
     assert done.exit_code == 1
     assert 'measurement 1 aims at u 3200, v 24, outside of the picture of' in done.stderr
     assert 'measurement 2' not in done.stderr
+
+
+def test_a_bearing_outside_of_the_view_is_named_and_others_are_compared(bag, midas_depth, tmp_path):
+    table = tmp_path / 'tape.csv'
+    table.write_text('frame,bearing,metres\n0,85,1.0\n1,-179,1.0\n2,85,0.1\n3,20,1.0\n')
+    done = midas_depth('evaluate', bag(), '--truth', str(table), '--rate', '0', '--json', *OURS)
+    assert done.exit_code == 1
+    faults = ''.join(each['example'] for each in json.loads(done.stdout)['faults'])
+    named = (
+        r'frame 0: measurement 1 has the bearing 85, outside of the view from -\d+ to \d+ degrees'
+    )
+    assert re.search(named, faults)
+    for number, found in ((1, True), (2, True), (3, False), (4, False)):  # 3: at the wheel
+        assert (f'measurement {number} has' in done.stderr) == found, number

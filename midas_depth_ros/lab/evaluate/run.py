@@ -291,6 +291,10 @@ class Comparison:
                     f'frame {record.number}: measurement {tape.number} aims at u {tape.u:g}, '
                     f'v {tape.v:g}, outside of the picture of {width}x{height}: it is not compared'
                 )
+            if missed := tape.misses_view(seen):
+                self._fail(
+                    f'frame {record.number}: measurement {tape.number} {missed}: it is not compared'
+                )
         return tape_frame(tapes, seen, (width, height))
 
     def _fail(self, text: str) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from midas_depth_ros.geometry import scan_limits
+from midas_depth_ros.lab.evaluate.frames import BORDER_M
 from midas_depth_ros.lab.evaluate.truth import FloorTruth, PictureView, TruthFrame
 from midas_depth_ros.lab.output import CommandError
 from midas_depth_ros.options.files import UnreadableFile, read_text
@@ -47,6 +49,26 @@ class Tape:
         """Whether u and v are outside of a picture of (width, height) pixels."""
         beside = not (-0.5 < self.u < size[0] - 0.5 and -0.5 < self.v < size[1] - 0.5)
         return math.isfinite(self.u) and beside
+
+    def misses_view(self, view: PictureView) -> str:
+        """Return why a bearing is compared with nothing: neither a beam nor the corridor has it.
+
+        '' where one does, and without a bearing or a mount.
+        """
+        if view.mount is None or not math.isfinite(self.bearing_rad):
+            return ''
+        step = view.settings.scan.angle_increment
+        first, last = scan_limits(view.camera.normalised_grid(), view.mount, step)
+        if first - step / 2 <= self.bearing_rad <= last + step / 2:
+            return ''
+        ahead = self.metres * math.cos(self.bearing_rad)
+        aside = abs(self.metres * math.sin(self.bearing_rad))
+        if ahead > 0 and aside <= view.settings.obstacles.robot_width / 2 - BORDER_M:
+            return ''
+        return (
+            f'has the bearing {math.degrees(self.bearing_rad):g}, outside of the view from '
+            f'{math.degrees(first):.0f} to {math.degrees(last):.0f} degrees'
+        )
 
 
 def read_tapes(path: Path) -> list[Tape]:
@@ -114,6 +136,11 @@ def _tape(path: Path, number: int, row: dict[str | None, Any]) -> Tape:
         raise CommandError(
             f'{path}: measurement {number}: give either u and v in pixels, or the bearing in '
             'degrees, left positive'
+        )
+    if abs(values['bearing']) > 180:
+        raise CommandError(
+            f'{path}: measurement {number}: bearing is {values["bearing"]:g}: it must be from -180 '
+            'to 180 degrees, left positive'
         )
     return Tape(
         -1 if math.isnan(frame) else int(frame),

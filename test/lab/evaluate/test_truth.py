@@ -241,6 +241,7 @@ def test_a_bearing_needs_a_mount():
         ('frame,u,v,metres\n1,2,3,1e300\n', 'above 0 and at most 1000'),
         ('frame,u,v,metres\n1,2,3,nan\n', 'above 0 and at most 1000'),
         ('frame,u,v,metres\n1,2,,1\n', 'either u and v'),
+        ('frame,bearing,metres\n1,200,1\n', 'measurement 1: bearing is 200: .* -180 to 180'),
         ('frame,stamp,bearing,metres\n1,2,3,1\n', 'either the whole number'),
     ],
 )
