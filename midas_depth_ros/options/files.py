@@ -86,9 +86,9 @@ def read_file(path: Path, most_bytes: int) -> bytes:
 
 
 def read_text(path: Path, most_bytes: int = SETTINGS_BYTES) -> str:
-    """Read a regular UTF-8 file. Raises UnreadableFile."""
+    """Read a regular UTF-8 file, with or without a byte order mark. Raises UnreadableFile."""
     try:
-        return read_file(path, most_bytes).decode('utf-8')
+        return read_file(path, most_bytes).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise UnreadableFile(f'it is not UTF-8 text: {error}') from error
 

@@ -91,6 +91,12 @@ def read_tapes(path: Path) -> list[Tape]:
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
+    for separator, name in ((';', 'semicolons'), ('\t', 'tabs')):
+        if len(names) == 1 and separator in names[0]:
+            raise CommandError(
+                f'{path}: its columns are separated by {name}: write commas between them, and 1.25 '
+                'instead of 1,25'
+            )
     unknown = [name for name in names if name not in COLUMNS]
     if unknown:
         raise CommandError(

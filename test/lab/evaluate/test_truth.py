@@ -219,6 +219,12 @@ def test_a_tape_is_held_from_the_lens(tmp_path):
     assert nearest[beam] == pytest.approx(1.5)
 
 
+def test_a_table_of_excel_begins_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / 'tape.csv'
+    path.write_text('frame,u,v,metres\n0,3,2,1.5\n', encoding='utf-8-sig')
+    assert [(tape.frame, tape.metres) for tape in read_tapes(path)] == [(0, 1.5)]
+
+
 def test_a_bearing_needs_a_mount():
     along = Tape(0, math.nan, math.nan, math.nan, 0.1, 1.5)
     with pytest.raises(ValueError, match='camera_height and camera_pitch'):
@@ -241,6 +247,8 @@ def test_a_bearing_needs_a_mount():
         ('frame,u,v,metres\n1,2,3,1e300\n', 'above 0 and at most 1000'),
         ('frame,u,v,metres\n1,2,3,nan\n', 'above 0 and at most 1000'),
         ('frame,u,v,metres\n1,2,,1\n', 'either u and v'),
+        ('frame;u;v;metres\n0;3;2;1,5\n', 'separated by semicolons: write commas .* 1.25'),
+        ('frame\tu\tv\tmetres\n0\t3\t2\t1.5\n', 'separated by tabs: write commas'),
         ('frame,bearing,metres\n1,200,1\n', 'measurement 1: bearing is 200: .* -180 to 180'),
         ('frame,stamp,bearing,metres\n1,2,3,1\n', 'either the whole number'),
     ],
