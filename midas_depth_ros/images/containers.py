@@ -218,12 +218,21 @@ def png_without_metadata(data: bytes) -> bytes:
 
 
 def png_colours(data: bytes) -> tuple[int, int, bool]:
-    """Return bits per sample, colour type, and whether it is interlaced, by the header of a PNG."""
-    return data[24], data[25], data[28] != 0
+    """Return bits per sample, colour type, and whether it is interlaced, by the header of a PNG.
+
+    Raises CorruptPicture where there is no such PNG.
+    """
+    bits, colours = data[24], data[25]
+    if bits not in PNG_BITS.get(colours, ()):
+        raise CorruptPicture(
+            f'the PNG cannot be decoded: colours of type {colours} have no {bits} bits: '
+            'it was damaged'
+        )
+    return bits, colours, data[28] != 0
 
 
 def png_pixels(data: bytes) -> bytes:
-    """Return the compressed pixels of a PNG. Raises TruncatedPicture, ValueError and zlib.error.
+    """Return the compressed pixels of a PNG. Raises CorruptPicture and zlib.error.
 
     They are unpacked, piece by piece, to check that none is missing: decoders would show black.
     """
@@ -251,8 +260,6 @@ def _png_bytes(data: bytes) -> int:
     """Return the size in bytes of the unpacked pixels of a PNG, by its header."""
     width, height = png_size(data)
     bits, colours, interlaced = png_colours(data)
-    if bits not in PNG_BITS.get(colours, ()):
-        raise ValueError(f'colours of type {colours} have no {bits} bits')
     passes = PNG_PASSES if interlaced else ((0, 0, 1, 1),)
     total = 0
     for left, top, right, down in passes:

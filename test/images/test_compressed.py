@@ -332,6 +332,7 @@ REFUSED = (
 UNDECODABLE = {
     'jpeg of 12 bits': SMALL.replace(FRAME[:5], FRAME[:4] + b'\x0c'),
     'png of unknown colours': write_png(noise(2, 2), colour=5),
+    'png of colours without 16 bits': write_png(np.zeros((2, 2), np.uint16), 16, 3),
     'png without compressed data': compressed_badly(),
     'webp without a picture': b'RIFF\x40\0\0\0WEBPVP8X\x0a' + bytes(60),
 }

@@ -61,6 +61,8 @@ def expected(estimator, **options) -> np.ndarray:
         (FILE[:-60], 'image/png', 422, ['cut short']),
         (jpeg_file(PICTURE)[:400], 'image/jpeg', 422, ['cut short']),
         (bomb(), 'image/png', 413, ['60000x60000', 'smaller']),
+        (png_bomb(16, 16, bits=16, colour=3), 'image/png', 422, ['type 3 have no 16 bits']),
+        (png_bomb(5000, 16, bits=16, colour=3), 'image/png', 422, ['type 3 have no 16 bits']),
     ],
 )
 def test_what_is_no_picture_is_refused_with_the_reason(
