@@ -69,6 +69,7 @@ FOREIGN_FORMATS = {
 
 SIXTEEN = 16
 DEPTH_ENCODING = '16UC1'
+WHITE_IS_ZERO = 0  # PhotometricInterpretation; Pillow heeds it in pictures of at most 8 bits
 # Colour type of a PNG -> its channels without alpha, and the Pillow modes that together give 16
 # bits, since Pillow has no colour mode with more than 8: both bytes of grey as two channels, or the
 # high bytes of colours and then the low ones. The last column is the target in (H, W, C, 2).
@@ -384,6 +385,8 @@ def _rgb_of_file(
         samples = sixteen_bits(np.asarray(picture))
         if isinstance(picture, TiffImagePlugin.TiffImageFile):
             bits = int(picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (SIXTEEN,))[0])
+            if picture.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
+                samples = np.subtract((1 << bits) - 1, samples, dtype=np.uint16)
     elif raw_modes and raw_modes <= set(OTHER_BYTE):
         samples = np.left_shift(rgb_of(picture), 8, dtype=np.uint16)
         samples |= _low_bytes(type(picture), data)

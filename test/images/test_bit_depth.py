@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from bags import START_NS, Image, header, write_bag
@@ -451,6 +452,18 @@ def test_a_tiff_that_says_its_bits_is_believed(tmp_path):
     grey = 0.2 * shades()[:, :, 1:2]
     (tmp_path / 'a.tif').write_bytes(tiff_of(samples_of(grey, 12), bits=12))
     assert furthest(read_picture(tmp_path / 'a.tif'), 255 * grey.repeat(3, axis=2)) <= 1
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_a_tiff_whose_zero_is_white_is_not_its_negative(tmp_path, compressed):
+    samples = samples_of(shades(), 16)[:, :, :1]
+    path = tmp_path / 'a.tif'
+    path.write_bytes(tiff_of(65535 - samples, black=0, compressed=compressed))
+    np.testing.assert_array_equal(read_picture(path)[:, :, 0], samples[:, :, 0] >> 8)
+    reference = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(read_picture(path)[:, :, 0], reference)
+    message = compressed_message(path.read_bytes(), 'mono16; tiff compressed ')
+    np.testing.assert_array_equal(decode_compressed(message)[:, :, 0], reference)
 
 
 def test_a_turned_tiff_of_sixteen_bits_is_turned_whole(tmp_path):

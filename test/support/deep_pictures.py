@@ -85,8 +85,11 @@ def png_of(samples, colour, interlaced=False):
     )
 
 
-def tiff_of(samples, order='<', bits=16, compressed=False, orientation=1, strips=1):
-    """A TIFF of (H, W, 1) or (H, W, 3) uint16 samples; of 12 bits they are packed, grey only."""
+def tiff_of(samples, order='<', bits=16, compressed=False, orientation=1, strips=1, black=1):
+    """A TIFF of (H, W, 1) or (H, W, 3) uint16 samples; of 12 bits they are packed, grey only.
+
+    black: PhotometricInterpretation of grey, 1 = 0 is black, 0 = 0 is white.
+    """
     height, width, colours = samples.shape
     data = samples.astype(order + 'u2').tobytes()
     if bits == 12:
@@ -107,7 +110,7 @@ def tiff_of(samples, order='<', bits=16, compressed=False, orientation=1, strips
         (257, short, 1, height),
         (258, short, colours, bits if colours == 1 else bits_at),
         (259, short, 1, 8 if compressed else 1),
-        (262, short, 1, 1 if colours == 1 else 2),
+        (262, short, 1, black if colours == 1 else 2),
         (273, long, strips, pixels_at if strips == 1 else offsets_at),
         (274, short, 1, orientation),
         (277, short, 1, colours),
