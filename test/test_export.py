@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -350,3 +351,23 @@ def test_a_size_that_cannot_be_exported_is_refused(
     result = run(golden_weights_file, *arguments)
     assert result.exit_code == code
     assert said in ' '.join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('--format', 'onnx', '--network-aspect', 1.5), 'give --network-aspect where the model is'),
+        (('--format', 'onnx', '--pictures', '.'), 'an ONNX model .* so --pictures changes nothing'),
+        (('--format', 'onnx', '--count', 200), 'an ONNX model .* so --count changes nothing'),
+        (('--pictures', '.'), 'a model in f32 .* so --pictures changes nothing'),
+        (('--precision', 'f32', '--count', 20), 'a model in f32 .* so --count changes nothing'),
+        (('--precision', 'int8', '--count', 20), '--count limits your pictures: give --pictures'),
+    ],
+)
+def test_an_option_that_changes_nothing_is_refused(
+    arguments: tuple[object, ...], said: str
+) -> None:
+    result = run('embedded', *arguments)
+    assert result.exit_code == 2
+    assert re.search(said, ' '.join(result.output.replace('│', ' ').split()))
+    assert os.listdir() == []

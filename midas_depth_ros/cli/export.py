@@ -128,7 +128,9 @@ rendered ones of the package; half of yours are reserved for the measurement. Bo
 @click.option('--force', is_flag=True, help='Overwrite existing files.')
 @accept_licence_option
 @click.option('--no-download', is_flag=True, help='Fail if the weights are not on disk.')
+@click.pass_context
 def export(
+    ctx: click.Context,
     model: str,
     form: str,
     precision: str,
@@ -143,11 +145,7 @@ def export(
     no_download: bool,
 ) -> None:
     """Check the options, and write the model."""
-    if form == 'onnx' and network_size:
-        raise click.UsageError(
-            'an ONNX model takes every size, and nothing is measured for it: give --network-size '
-            'where the model is used'
-        )
+    check_used(ctx, form, precision)
     size = NetworkSize(network_size, network_aspect)
     if form == 'onnx' and (precision != 'f32' or cache):
         raise click.UsageError(
@@ -169,6 +167,31 @@ def export(
         _write_onnx(weights, target)
     else:
         _write_openvino(weights, None if cache else target, precision, pictures, count, size)
+
+
+def check_used(ctx: click.Context, form: str, precision: str) -> None:
+    """Raise UsageError for an option that would change nothing."""
+
+    def given(name: str) -> bool:
+        return ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
+    sizes = [name for name in ('network_size', 'network_aspect') if given(name)]
+    if form == 'onnx' and sizes:
+        raise click.UsageError(
+            f'an ONNX model takes every size, and nothing is measured for it: give '
+            f'--{sizes[0].replace("_", "-")} where the model is used'
+        )
+    for name in ('pictures', 'count'):
+        if not given(name):
+            continue
+        if form == 'onnx' or precision == 'f32':
+            kind = 'an ONNX model' if form == 'onnx' else 'a model in f32'
+            raise click.UsageError(
+                f'{kind} is neither calibrated nor measured, so --{name} changes nothing: leave it '
+                'out, or give --format openvino and --precision bf16, f16 or int8'
+            )
+    if given('count') and not given('pictures'):
+        raise click.UsageError('--count limits your pictures: give --pictures, too')
 
 
 def check_not_there(target: Path, form: str) -> None:
