@@ -268,7 +268,7 @@ def bag(
         raise click.UsageError(str(error)) from error
     check_output(source, output, files, force)
     recorded = BagMessages(source)
-    check_outside(output, source)
+    check_outside(output, recorded.folders, recorded.paths)
     if not topics and not cameras and 'cameras' in given:
         cameras = settings.cameras
     transport = settings.transport if 'transport' in given else ''

@@ -187,7 +187,7 @@ def evaluate(ctx: click.Context, /, **given: Any) -> None:
     values, settings = _settings(given)
     bag = BagMessages(given['bag'])
     if page is not None:
-        check_outside(page, given['bag'])
+        check_outside(page, bag.folders, bag.paths)
     camera = _camera(bag, given['topic'], given['camera'])
     try:
         from midas_depth_ros.lab.evaluate import report as lab_report

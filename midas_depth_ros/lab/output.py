@@ -152,6 +152,15 @@ def check_target(target: Path, inputs: Sequence[Path | str], force: bool) -> Non
     """Raise CommandError if `target` is an input or holds one, exists without `force`, or has no
     folder.
     """
+    check_no_input(target, inputs)
+    if is_there(target) and not force:
+        raise CommandError(f'{target} already exists: use --force to overwrite it')
+    if not is_folder(target.parent):
+        raise CommandError(f'{target.parent}: no such folder')
+
+
+def check_no_input(target: Path, inputs: Sequence[Path | str]) -> None:
+    """Raise CommandError if `target` is an input or holds one."""
     real = os.path.realpath(target)
     for each in inputs:
         read = os.path.realpath(each)
@@ -159,16 +168,16 @@ def check_target(target: Path, inputs: Sequence[Path | str], force: bool) -> Non
             raise CommandError(f'{target} is the input: use another output')
         if read.startswith(os.path.join(real, '')):
             raise CommandError(f'{target} holds {each}, which is an input: use another output')
-    if is_there(target) and not force:
-        raise CommandError(f'{target} already exists: use --force to overwrite it')
-    if not is_folder(target.parent):
-        raise CommandError(f'{target.parent}: no such folder')
 
 
-def check_outside(target: Path, recording: Path) -> None:
-    """Raise CommandError if `target` would be written into the folder of a recording."""
-    if os.path.realpath(target).startswith(os.path.join(os.path.realpath(recording), '')):
-        raise CommandError(f'{target} is in the recording {recording}: use another output')
+def check_outside(target: Path, folders: Sequence[Path], files: Sequence[Path]) -> None:
+    """Raise CommandError if `target` is in the folder of a recording, or is or holds one of its
+    files, perhaps by a link.
+    """
+    for folder in folders:
+        if os.path.realpath(target).startswith(os.path.join(os.path.realpath(folder), '')):
+            raise CommandError(f'{target} is in the recording {folder}: use another output')
+    check_no_input(target, files)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -125,6 +125,37 @@ def test_a_recording_that_holds_the_input_is_not_replaced(midas_depth, tmp_path,
     assert sorted((tmp_path / 'out').rglob('*')) == before
 
 
+@pytest.mark.parametrize('name', ['out.db3', 'metadata.yaml'])
+def test_a_recording_that_a_file_of_the_input_links_to_is_not_replaced(midas_depth, tmp_path, name):
+    write_image_bag(tmp_path / 'out', frames(1))
+    (tmp_path / 'in').mkdir()
+    for each in ('out.db3', 'metadata.yaml'):
+        place, real = tmp_path / 'in' / each, tmp_path / 'out' / each
+        if each == name:
+            place.symlink_to(real)
+        else:
+            place.write_bytes(real.read_bytes())
+    before = (tmp_path / 'out' / name).read_bytes()
+    for source in ('in', 'in/out.db3') if name == 'out.db3' else ('in',):
+        done = midas_depth('bag', source, 'out', *MODEL, '--force')
+        assert done.exit_code == 1
+        assert f'out holds in/{name}, which is an input' in done.stderr
+    assert (tmp_path / 'out' / name).read_bytes() == before
+
+
+def test_nothing_is_written_into_the_recording_of_a_file(midas_depth, tmp_path):
+    write_image_bag(tmp_path / 'in', frames(1))
+    (tmp_path / 'link.db3').symlink_to(tmp_path / 'in' / 'in.db3')
+    before = sorted((tmp_path / 'in').rglob('*'))
+    for source in ('in/in.db3', 'link.db3'):
+        done = midas_depth('bag', source, 'in/out', *MODEL)
+        assert done.exit_code == 1
+        assert 'in/out is in the recording ' in done.stderr
+    assert sorted((tmp_path / 'in').rglob('*')) == before
+    (tmp_path / 'in' / 'metadata.yaml').unlink()  # now it is a file beside others
+    assert midas_depth('bag', 'in/in.db3', 'in/out', *MODEL, '--only', 'scan').exit_code == 0
+
+
 @pytest.mark.parametrize('name', ['params.yaml', '.hidden', 'notes/mine.txt'])
 def test_a_recording_with_something_else_beside_it_is_not_replaced(midas_depth, tmp_path, name):
     write_image_bag(tmp_path / 'in', frames(1))

@@ -328,9 +328,12 @@ def test_what_is_read_is_never_overwritten_by_the_page(bag, midas_depth, tmp_pat
     table = tmp_path / 'tape.html'
     table.write_text('frame,u,v,metres\n0,10,10,1.0\n')
     before = recording.read_bytes(), table.read_bytes()
+    linked = recording.rename(tmp_path / 'linked.html')
+    recording.symlink_to(linked)
     for page, truth, said in (
         (recording, '/scan', 'the suffix of the page must be .html or .htm'),
         (Path(path) / 'page.html', '/scan', 'is in the recording'),
+        (Path('linked.html'), '/scan', 'is the input'),
         (table, str(table), 'is the input'),
         (Path('page.txt'), '/scan', 'the suffix of the page'),
     ):

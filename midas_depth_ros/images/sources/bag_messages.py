@@ -8,6 +8,7 @@ what was lost.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -87,7 +88,8 @@ class NotRepairable(UnreadableSource):
 class BagMessages:
     """A bag. topics: name -> type. counts: name -> number of messages.
 
-    storage: 'sqlite3', 'mcap', or 'ros1'. Raises SourceError if nothing can be read.
+    storage: 'sqlite3', 'mcap', or 'ros1'. paths: the files that it is read from. Raises SourceError
+    if nothing can be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,6 +102,7 @@ class BagMessages:
                 'of ROS 1'
             )
         self.path = path
+        self.paths: list[Path] = []
         self._damage: list[str] = []
         try:
             self._files = self._open_all()
@@ -123,6 +126,15 @@ class BagMessages:
             )
         if not self.topics and self.damage:
             raise UnreadableSource(f'{path}: {self.damage}; {self._remedy()}')
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of recordings that its files belong to, also those that links lead to."""
+        places = [
+            Path(place).parent for each in self.paths for place in (each, os.path.realpath(each))
+        ]
+        found = [self.path] if is_folder(self.path) else []
+        return [*found, *(each for each in dict.fromkeys(places) if is_there(each / METADATA))]
 
     @property
     def notes(self) -> list[str]:
@@ -187,6 +199,7 @@ class BagMessages:
     def _open_all(self) -> list[Storage]:
         if not is_folder(self.path):
             return [self._opened(self.path)]
+        self.paths.append(self.path / METADATA)
         about = self._metadata()
         if about is None:
             paths = files_without_metadata(self.path)
@@ -225,6 +238,7 @@ class BagMessages:
 
     def _opened(self, path: Path) -> Storage:
         """Open one file of the bag. Raises UnreadableSource."""
+        self.paths.append(path)
         try:
             if check_file(path) == 0:
                 raise NotRepairable(f'{path}: the file is empty: nothing was recorded into it')
