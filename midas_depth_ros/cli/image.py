@@ -40,6 +40,7 @@ from midas_depth_ros.cli.options import (
     may_give_metres,
     model_file_option,
     node_parameters,
+    nowhere_text,
 )
 from midas_depth_ros.depth import DepthError
 from midas_depth_ros.geometry import (
@@ -279,7 +280,8 @@ class Batch:
                 report.print(f'{picture}: {blind}')
             no_metres = self._no_metres(result)
             if no_metres and not blind:
-                report.print(f'{picture}: the heatmap is grey, no metres: {no_metres}')
+                seen = 'shows' if isinstance(result.scale, ScaleShift) else 'is grey,'
+                report.print(f'{picture}: the heatmap {seen} no metres: {no_metres}')
             if self.as_json:
                 about |= {
                     'width': rgb.shape[1],
@@ -308,8 +310,10 @@ class Batch:
     def _no_metres(self, result: Result) -> str:
         """Why a heatmap that is asked for in metres has none; ''."""
         drawn = any(name in PICTURES for name in self.wanted)
-        if not drawn or self.look.heatmap.mode != 'metric' or isinstance(result.scale, ScaleShift):
+        if not drawn or self.look.heatmap.mode != 'metric':
             return ''
+        if isinstance(result.scale, ScaleShift):
+            return nowhere_text(result.scale, result.inverse_depth)
         return as_options(result.scale.reason)
 
     def _is_to_do(self, picture: Path) -> bool:

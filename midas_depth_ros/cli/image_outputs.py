@@ -17,9 +17,11 @@ from PIL import Image, PngImagePlugin
 from midas_depth_ros.cli.options import (
     ASSUMED_FOV_RAD,
     FAR_PERCENTILE,
+    FARTHEST_M,
     NEAR_PERCENTILE,
     Look,
     captions_of,
+    out_of_range_text,
 )
 from midas_depth_ros.geometry import (
     Closeness,
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 
 OVERLAY_ALPHA = 0.5  # of the overlay, if none is given
 HIGHEST_LEVEL = 65535
-FARTHEST_M = 1000.0  # of a file of metres: what is farther is unknown
 CLOUD_DEPTH_M = (0.05, 50.0)  # of the points of a cloud in metres
 NEAREST, FARTHEST = 1.0, 10.0  # distances in a cloud without a scale
 LONGEST_SIDES = {'.webp': 16_383, '.jpg': 65_500, '.jpeg': 65_500}  # pixels, by the formats
@@ -175,11 +176,7 @@ def metres_npy(result: Result) -> bytes:
 def _check_any(depth_z: NDArray[np.float32], what: str, scale: ScaleShift) -> None:
     """Raise CommandError where no pixel has metres."""
     if not np.isfinite(depth_z).any():
-        raise CommandError(
-            f'no {what}: nothing is within the range by 1/Z = {scale.scale:.3g} d '
-            f'{scale.shift:+.3g} of scale.source {scale.source}: check --fixed-scale and '
-            '--fixed-shift, or the mount'
-        )
+        raise CommandError(f'no {what}: {out_of_range_text(scale)}')
 
 
 def cloud_ply(result: Result) -> bytes:

@@ -439,6 +439,7 @@ def metres_of(values: dict[str, Any]) -> Metres:
 # --- How outputs look.
 
 FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
+FARTHEST_M = 1000.0  # of metres in a file or a picture: what is farther is unknown
 NEAR_BOUNDS_M, FAR_BOUNDS_M = (
     bounds_of(HeatmapOptions, name) for name in ('metric_near', 'metric_far')
 )
@@ -545,6 +546,20 @@ def heatmap_options(values: dict[str, Any]) -> HeatmapOptions:
     except OptionFault as error:
         text = str(error).replace('heatmap.', '--').replace('_', '-')
         raise click.UsageError(text) from error
+
+
+def nowhere_text(scale: ScaleShift, inverse_depth: NDArray[np.float32]) -> str:
+    """Return why a scale gives no pixel of relative inverse depth (h, w) metres, '' if it does."""
+    depth_z = scale.depth(inverse_depth, min_depth_m=0, max_depth_m=FARTHEST_M)
+    return '' if np.isfinite(depth_z).any() else out_of_range_text(scale)
+
+
+def out_of_range_text(scale: ScaleShift) -> str:
+    """Return that a scale gives no metres, with what to check."""
+    return (
+        f'nothing is within the range by 1/Z = {scale.scale:.3g} d {scale.shift:+.3g} of '
+        f'scale.source {scale.source}: check --fixed-scale and --fixed-shift, or the mount'
+    )
 
 
 def blind_text(verdict: Verdict) -> str:

@@ -32,6 +32,7 @@ from midas_depth_ros.cli.options import (
     look_of,
     model_file_option,
     node_parameters,
+    nowhere_text,
 )
 from midas_depth_ros.cli.video_file import FORMATS, VideoFile, library, video_file
 from midas_depth_ros.depth import DepthEstimator
@@ -89,8 +90,12 @@ class VideoView:
         small, options, scale = verdict.masked(answer), self._look.heatmap, None
         if options.mode == 'metric':
             scale = self._scale.update(stamp_s, self._look.fit(small, verdict))
-            if scale is None:
-                self.refused, self.reason = self.refused + 1, self._scale.reason
+            reason = self._scale.reason
+            if scale is not None:
+                known = np.isfinite(small).any()
+                reason = nowhere_text(scale, small) if known else ''
+            if scale is None or reason:
+                self.refused, self.reason = self.refused + 1, reason
             depth, options = small, self._fitted(scale, small)
         else:
             # A blind frame does not change the steady depth.

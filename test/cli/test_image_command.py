@@ -165,6 +165,20 @@ def test_a_heatmap_in_metres_that_has_none_says_why(midas_depth, save):
     assert about['no_metres'] in result.stderr
 
 
+def test_a_heatmap_whose_scale_gives_metres_nowhere_says_so(midas_depth, save):
+    path = save('a.png', corridor())
+    fixed = ('--mode', 'metric', '--fixed-scale', '0.01', '--fixed-shift=-1e6')
+    result = midas_depth('image', path, *MODEL, '--only', 'heatmap', *fixed)
+    assert 'a.png: the heatmap shows no metres: nothing is within the range' in result.stderr
+    assert 'check --fixed-scale and --fixed-shift' in result.stderr
+    done = midas_depth('image', path, *MODEL, '--only', 'heatmap', *fixed, '--json', '--force')
+    (about,) = json.loads(done.stdout)['pictures']
+    assert about['no_metres'] in result.stderr
+    fixed = ('--mode', 'metric', '--fixed-scale', '0.01', '--fixed-shift=0.1')
+    done = midas_depth('image', path, *MODEL, '--only', 'heatmap', *fixed, '--force')
+    assert 'no metres' not in done.stderr
+
+
 def test_patterns_leave_out_earlier_outputs_as_folders_do(midas_depth, save):
     save('in/a.png', corridor(48, 64))
     for _ in range(2):

@@ -174,3 +174,13 @@ def test_metres_are_grey_where_they_are_refused(midas_depth, tmp_path):
     result = midas_depth('video', 'in.avi', *MODEL, '--mode', 'metric', *metres)
     assert result.exit_code == 0
     assert '4 of 4 frames have no metres; the last reason: ' in result.stdout
+
+
+def test_frames_whose_scale_gives_metres_nowhere_are_counted(midas_depth, tmp_path):
+    write_video(tmp_path / 'in.avi', frames())
+    fixed = ('--mode', 'metric', '--fixed-scale', '0.01', '--fixed-shift=-1e6')
+    result = midas_depth('video', 'in.avi', *MODEL, *fixed)
+    assert result.exit_code == 0, result.output
+    count = len(frames())
+    said = f'{count} of {count} frames have no metres; the last reason: nothing is within the range'
+    assert said in ' '.join(result.stdout.split())
