@@ -80,7 +80,7 @@ class DepthEstimator:
     preferred choice and what to do. `licence`: that of the weights, and what it forbids. `spec`:
     the model, which says how its depth is enlarged; without it, bicubically. `gives`: what the
     network itself gives. Where that is metres, `metres` gives them; `far_end`,
-    `focal_reference_px` and `domain` are those of `ModelSpec`. Use it from one thread at a time.
+    `focal_reference_px` and `domain` are those of `ModelSpec`. Threads that share it take turns.
     """
 
     of_pictures = True  # the depth comes from what a picture shows: a blind picture gives none

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator, weights
+from midas_depth_ros.depth.backends import BACKENDS
 from midas_depth_ros.depth.errors import (
     BackendUnavailable,
     DepthError,
@@ -24,6 +27,7 @@ from midas_depth_ros.depth.errors import (
     WeightsMismatch,
     WeightsNotFound,
 )
+from midas_depth_ros.depth.model_check import sample_pictures
 from midas_depth_ros.depth.models import midas_small
 
 RGB = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
@@ -92,6 +96,21 @@ def test_estimate_has_the_pictures_size_and_infer_the_networks() -> None:
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth.mean(), RGB.mean(), rtol=1e-3)
     assert depth[-1].mean() > 1.15 * depth[0].mean()
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_threads_may_share_an_estimator(backend: str) -> None:
+    """Each gets the depth of its own picture, of whatever size."""
+    if backend != 'opencv':
+        pytest.importorskip(backend)
+    pictures = list(sample_pictures().values())[:4]
+    pictures += [each[: each.shape[0] // 2] for each in pictures[:2]]
+    with contextlib.closing(load_estimator('embedded', backend)) as estimator:
+        wanted = [estimator.infer(each) for each in pictures]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(estimator.infer, pictures * 8))
+    for index, depth in enumerate(found):
+        np.testing.assert_allclose(depth, wanted[index % len(pictures)], rtol=1e-4, atol=1e-5)
 
 
 def test_enlarging_clips_the_overshoot_at_0() -> None:
