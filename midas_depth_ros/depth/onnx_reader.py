@@ -26,6 +26,7 @@ from midas_depth_ros.depth.onnx_files import BYTES, FIXED32, FLOAT, VARINT, Side
 FIXED64 = 1  # a wire type that only other writers use
 MOST_FIELDS = 1_000_000  # of a file; the largest networks have 300,000
 MOST_AXES = 8
+MOST_NUMBERS = 1 << 59  # of an array, sides of 0 not counted: with more NumPy makes none
 LONGEST_VARINT = 10  # bytes
 SHOWN, SHOWN_SIDE = 40, 12  # characters of a name, in an error text
 # Their inputs decide about sizes and copies: they belong to the network, not to its weights.
@@ -281,6 +282,9 @@ class _Reader:
         if len(sides) > MOST_AXES or any(side >> 63 for side in sides):
             raise NotOnnx(f'weight {name[:SHOWN]!r} has {len(sides)} axes, or sides below 0')
         shape = tuple(sides)
+        if math.prod(side or 1 for side in shape) > MOST_NUMBERS:
+            text = ' x '.join(map(str, shape))
+            raise NotOnnx(f'weight {name[:SHOWN]!r} has sides {text}, beyond any memory')
         if found[14] and found[14][-1] == 1:
             return Weight(name, shape, None, element, self._place(found[13], name))
         if element != FLOAT or len(found[9]) != 1:

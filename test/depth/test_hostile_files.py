@@ -292,6 +292,8 @@ def weight_of(sides: tuple[int, ...], *more: bytes) -> bytes:
 
 ONNX = {
     'a weight of 1e18 numbers': graph_of(weight_of((10**9, 10**9), onnx_files._field(9, bytes(4)))),
+    'a weight of nothing with endless sides': graph_of(weight_of((0, 2**62, 2**62))),
+    'the same as bytes': graph_of(weight_of((0, 2**62, 2**62), onnx_files._field(9, b''))),
     'a weight elsewhere': graph_of(
         weight_of(
             (4,),
