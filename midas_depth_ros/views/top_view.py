@@ -60,8 +60,8 @@ class FloorPlan:
 class RobotSnapshot:
     """Where the robot is, where it was, and what it sees; metres and radians.
 
-    scan: (N, 3) x, y and distance of the end of each beam, in the order of the beams; distance NaN
-    = no obstacle there. None while there is no scan.
+    scan: (N, 3) x, y and distance of what each beam met, NaN = nothing. free: (N, 2) x, y of how
+    far the floor was seen free along each beam, in their order. None while there is none.
     """
 
     x: float
@@ -70,6 +70,7 @@ class RobotSnapshot:
     radius: float
     path: Points
     scan: NDArray[np.float64] | None = None
+    free: Points | None = None
 
 
 class TopView:
@@ -112,8 +113,10 @@ class TopView:
         """Draw the plan, with a snapshot if given, and at most two lines of text below."""
         canvas = self._ground.copy()
         if moment is not None:
+            if moment.free is not None and len(moment.free):
+                self._draw_free(canvas, moment, moment.free)
             if moment.scan is not None and len(moment.scan):
-                self._draw_scan(canvas, moment, moment.scan)
+                self._draw_met(canvas, moment.scan)
             if len(moment.path) > 1:
                 path = [self._pixels(moment.path)]
                 cv2.polylines(canvas, path, False, PATH, 2 * FINE, cv2.LINE_AA, SHIFT)
@@ -134,13 +137,16 @@ class TopView:
         cv2.polylines(canvas, [self._pixels(room)], True, WALL, 2 * FINE, cv2.LINE_AA, SHIFT)
         return canvas
 
-    def _draw_scan(self, canvas: NDArray[np.uint8], moment: RobotSnapshot, scan: Points) -> None:
-        """Draw the space seen free, and the obstacles at its edge, warmer = nearer."""
-        free = np.vstack([[(moment.x, moment.y)], scan[:, :2]])
+    def _draw_free(self, canvas: NDArray[np.uint8], moment: RobotSnapshot, free: Points) -> None:
+        """Tint the floor that was seen free."""
+        around = np.vstack([[(moment.x, moment.y)], free])
         tinted = canvas.copy()
-        cv2.fillPoly(tinted, [self._pixels(free)], SEEN_FREE, cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(tinted, [self._pixels(around)], SEEN_FREE, cv2.LINE_AA, SHIFT)
         tinted = cv2.addWeighted(tinted, SEEN_ALPHA, canvas, 1 - SEEN_ALPHA, 0)
         cv2.copyTo(tinted, self._inside, canvas)
+
+    def _draw_met(self, canvas: NDArray[np.uint8], scan: NDArray[np.float64]) -> None:
+        """Draw the obstacles, warmer = nearer."""
         met = scan[np.isfinite(scan[:, 2])]
         if not len(met):
             return

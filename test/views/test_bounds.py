@@ -189,7 +189,7 @@ def test_a_moment_anywhere_is_drawn_in_the_same_work(monkeypatch, far):
     view = TopView(plan(), 200, 160)
     scan = np.array([(far, 0.0, 1.0), (1.0, far, far), (2.0, 1.0, np.nan)])
     path = np.array([(0.0, 0.0), (far, far)])
-    moment = RobotSnapshot(far, 1.0, far, far, path, scan)
+    moment = RobotSnapshot(far, 1.0, far, far, path, scan, scan[:, :2])
     assert view.draw(moment, ('a' * 10**5, 'b')).shape == (200, 160, 3)
     assert max(largest) <= top_view.FARTHEST_PX << top_view.SHIFT
 

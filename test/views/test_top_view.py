@@ -70,7 +70,7 @@ def test_the_way_is_drawn_and_what_is_seen_is_warm_where_it_is_near():
             [distance * np.cos(bearings), distance * np.sin(bearings), np.full(21, distance)], 1
         )
         plain = view.draw(RobotSnapshot(0.0, 0.0, 0.0, 0.2, path)).astype(int)
-        seen = view.draw(RobotSnapshot(0.0, 0.0, 0.0, 0.2, path, ends)).astype(int)
+        seen = view.draw(RobotSnapshot(0.0, 0.0, 0.0, 0.2, path, ends, ends[:, :2])).astype(int)
         assert centre_of(plain, PATH)[0] > 0.5
         changed = np.abs(seen - plain).max(axis=2) > 8
         assert changed[:290].any()
@@ -79,10 +79,26 @@ def test_the_way_is_drawn_and_what_is_seen_is_warm_where_it_is_near():
         assert reddish.max() > (150 if distance == 0.5 else 60)
 
 
+def test_floor_before_an_obstacle_that_nobody_saw_is_not_tinted():
+    view = TopView(LONG, 640, 480)
+    bearings = np.linspace(-0.5, 0.5, 21)
+    ends = np.stack([2.0 * np.cos(bearings), 2.0 * np.sin(bearings), np.full(21, 2.0)], 1)
+    place = (0.0, 0.0, 0.0, 0.2, np.zeros((0, 2)))
+    plain = view.draw(RobotSnapshot(*place)).astype(int)
+    changed = []
+    for share in (0.0, 0.3, 1.0):
+        seen = view.draw(RobotSnapshot(*place, ends, share * ends[:, :2])).astype(int)
+        changed.append((np.abs(seen - plain).max(axis=2) > 8).sum())
+    dots = (np.abs(view.draw(RobotSnapshot(*place, ends)) - plain).max(axis=2) > 8).sum()
+    assert dots == pytest.approx(changed[0], abs=10)
+    assert changed[0] < 0.5 * changed[1] < 0.2 * changed[2]
+
+
 def test_beams_that_meet_nothing_leave_no_dots():
     view = TopView(LONG, 640, 480)
     ends = np.array([(2.0, -0.5, math.nan), (2.0, 0.5, math.nan)])
-    seen = view.draw(RobotSnapshot(0.0, 0.0, 0.0, 0.2, np.zeros((0, 2)), ends)).astype(int)
+    moment = RobotSnapshot(0.0, 0.0, 0.0, 0.2, np.zeros((0, 2)), ends, ends[:, :2])
+    seen = view.draw(moment).astype(int)
     assert (seen[..., 0] - seen[..., 2]).max() < 20
 
 

@@ -163,11 +163,15 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Beams:
-    """A scan: bearings (N,) in radians, left positive, and ranges (N,) in metres, NaN or inf."""
+    """A scan: bearings (N,) in radians, left positive, and ranges (N,) in metres, NaN or inf.
+
+    free: how far each beam was seen free, (N,) metres, NaN = not; None where that is not known.
+    """
 
     stamp_s: float
     bearings: np.ndarray
     ranges: np.ndarray
+    free: np.ndarray | None = None
 
 
 class DriveRecording:
@@ -184,16 +188,24 @@ class DriveRecording:
         self.seen = self.to_be_seen = 0  # beams with an obstacle within COMPARED_M
         self._scans_by_stamp: collections.OrderedDict[float, Beams] = collections.OrderedDict()
         self._truths: collections.OrderedDict[float, Beams] = collections.OrderedDict()
+        self._seen_free: collections.OrderedDict[float, Beams] = collections.OrderedDict()
 
     def add_scan(self, scan: Beams) -> None:
         """Add a scan of the node."""
         self.scan_count += 1
+        seen = self._seen_free.pop(scan.stamp_s, None)
+        if seen is not None and len(seen.ranges) == len(scan.ranges):
+            scan = dataclasses.replace(scan, free=seen.ranges)
         self.scans.offer(lambda: scan)
         truth = self._truths.pop(scan.stamp_s, None)
         if truth is not None:
             self._compare(scan, truth)
         else:
             _remember(self._scans_by_stamp, scan)
+
+    def add_seen_free(self, seen: Beams) -> None:
+        """Add how far the beams of a scan were seen free: it comes before the scan."""
+        _remember(self._seen_free, seen)
 
     def add_truth(self, truth: Beams) -> None:
         """Add a scan of the simulation: ground truth."""
@@ -458,6 +470,7 @@ class DriveListener:
         """Return type, name and callback; names without a leading slash are the camera's."""
         return [
             (Odometry, '/odom', self.on_odometry),
+            (LaserScan, 'seen_free', self.on_seen_free),
             (LaserScan, 'scan', self.on_scan),
             (LaserScan, '/ground_truth/scan', self.on_truth),
             (Range, 'proximity', None),
@@ -484,6 +497,10 @@ class DriveListener:
     def on_scan(self, message: LaserScan) -> None:
         """Record a scan of the node."""
         self.recording.add_scan(beams(message))
+
+    def on_seen_free(self, message: LaserScan) -> None:
+        """Record how far the node saw the floor free."""
+        self.recording.add_seen_free(beams(message))
 
     def on_truth(self, message: LaserScan) -> None:
         """Record a scan of the simulation."""

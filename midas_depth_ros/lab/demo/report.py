@@ -281,7 +281,8 @@ class DriveView:
             place.yaw,
             rig.ROBOT.radius_m,
             drive.path_until(stamp),
-            None if scan is None else beam_ends(scan, place),
+            None if scan is None else met_by(scan, place),
+            None if scan is None or scan.free is None else seen_free(scan, place),
         )
         state = drive.state_at(stamp) or 'waiting'
         lines = (
@@ -312,13 +313,20 @@ def floor_plan(seed: int) -> FloorPlan:
     )
 
 
-def beam_ends(scan: Beams, place: Place) -> np.ndarray:
-    """Return (N, 3) world x, y and distance of the ends of beams, NaN distance without an obstacle.
+def met_by(scan: Beams, place: Place) -> np.ndarray:
+    """Return (N, 3) world x, y and distance of what beams met, NaN where they met nothing."""
+    ranges = np.where(np.isfinite(scan.ranges), scan.ranges, np.nan)
+    return np.column_stack([along(scan.bearings, ranges, place), ranges])
 
-    An unknown beam has the length 0.
-    """
-    hit = np.isfinite(scan.ranges)
-    length = np.where(hit, scan.ranges, np.where(np.isnan(scan.ranges), 0.0, CLEAR_M))
-    angle = place.yaw + scan.bearings
-    x, y = place.x + length * np.cos(angle), place.y + length * np.sin(angle)
-    return np.stack([x, y, np.where(hit, scan.ranges, np.nan)], axis=1)
+
+def seen_free(scan: Beams, place: Place) -> np.ndarray:
+    """Return (N, 2) world x, y of how far beams were seen free; the robot's where they were not."""
+    known = np.zeros(len(scan.ranges)) if scan.free is None else np.nan_to_num(scan.free, nan=0.0)
+    return along(scan.bearings, np.minimum(known, CLEAR_M), place)
+
+
+def along(bearings: np.ndarray, length_m: np.ndarray, place: Place) -> np.ndarray:
+    """Return (N, 2) world x, y so far from a place along its bearings."""
+    angle = place.yaw + bearings
+    x, y = place.x + length_m * np.cos(angle), place.y + length_m * np.sin(angle)
+    return np.stack([x, y], axis=1)

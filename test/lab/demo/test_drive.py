@@ -1,5 +1,6 @@
 """A drive made by hand: what is kept, how scans are judged, figures, and the top view."""
 
+import dataclasses
 import io
 import itertools
 import math
@@ -21,7 +22,7 @@ from midas_depth_ros.lab.demo.recording import (
     Place,
     Recording,
 )
-from midas_depth_ros.lab.demo.report import CLEAR_M, beam_ends
+from midas_depth_ros.lab.demo.report import CLEAR_M, met_by, seen_free
 from midas_depth_ros.lab.demo.run import Plan, Run, drive_heatmap_options
 from midas_depth_ros.lab.demo.summary import (
     as_text,
@@ -88,13 +89,28 @@ def test_the_way_and_the_state_at_a_time():
     assert drive.scan_at(0.6, 0.02) is None
 
 
-def test_where_beams_end():
-    found = beam_ends(scan(0.0, 1.0, INF, NAN), Place(0.0, 2.0, 1.0, math.pi / 2))
+def test_what_beams_met_and_how_far_they_were_seen_free():
+    one = dataclasses.replace(scan(0.0, 1.0, INF, NAN), free=np.array([0.4, 6.0, NAN]))
+    place = Place(0.0, 2.0, 1.0, math.pi / 2)
     turned = math.pi / 2 + AHEAD[0]
-    assert found[0] == pytest.approx([2 + math.cos(turned), 1 + math.sin(turned), 1.0])
-    assert found[1, :2] == pytest.approx([2.0, 1.0 + CLEAR_M])
-    assert math.isnan(found[1, 2])
-    assert found[2, :2] == pytest.approx([2.0, 1.0])  # unknown: nothing is said to be free
+    met = met_by(one, place)
+    assert met[0] == pytest.approx([2 + math.cos(turned), 1 + math.sin(turned), 1.0])
+    assert np.isnan(met[1:]).all()
+    free = seen_free(one, place)
+    # Before an obstacle, too, only what was seen is free.
+    assert free[0] == pytest.approx([2 + 0.4 * math.cos(turned), 1 + 0.4 * math.sin(turned)])
+    assert free[1] == pytest.approx([2.0, 1.0 + CLEAR_M])
+    assert free[2] == pytest.approx([2.0, 1.0])
+
+
+def test_a_scan_is_joined_with_what_it_saw_free():
+    drive = DriveRecording()
+    drive.add_seen_free(scan(0.5, 0.7, 2.0, NAN))
+    for stamp_s in (0.5, 0.7):
+        drive.add_scan(scan(stamp_s, 1.0, INF, NAN))
+    first, second = drive.scans.items
+    np.testing.assert_allclose(first.free, [0.7, 2.0, NAN], rtol=1e-6)
+    assert second.free is None
 
 
 def make_run(frames: int = 8, seed: int = 0) -> Run:
