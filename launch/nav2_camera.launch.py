@@ -171,7 +171,7 @@ def write_files(context: LaunchContext, robot: Robot, camera: str) -> dict[str, 
             raise ValueError(
                 f'nav2_params_out:={out} would overwrite nav2_params_file: name another'
             )
-        added = merged(read_blocks(Path(theirs)), blocks)
+        added = merged(read_blocks(Path(theirs)), blocks, given(context, 'namespace'))
         write_blocks(out, added, f'{theirs} with the camera of midas_depth_ros.')
         get_logger('midas_depth_ros').info(
             f'wrote {out}: give it to the launch file that starts Nav2, as params_file:={out}'

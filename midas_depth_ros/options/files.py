@@ -276,7 +276,7 @@ def _full_name(node: str, namespace: str, sections: Iterable[str]) -> str:
     return root if root in whole else whole.pop()
 
 
-def _is_for(section: str, full_name: str) -> bool:
+def is_for(section: str, full_name: str) -> bool:
     """Whether a section applies to this node, by rcl's rules."""
     parts = section.split('/')[1:]
     pattern = ''.join(WILDCARDS.get(each, re.escape('/' + each)) for each in parts)
@@ -292,7 +292,7 @@ def _of_file(
     values: dict[str, Any] = {}
     found = False
     for section, block in sections:
-        if not _is_for(section, full_name):
+        if not is_for(section, full_name):
             continue
         found = True
         named = section.rpartition('/')[2] not in WILDCARDS

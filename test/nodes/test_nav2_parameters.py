@@ -140,6 +140,125 @@ def test_a_robot_without_a_monitor_or_a_costmap_gets_ours():
     assert 'lifecycle_manager_depth' not in made, 'bond_timeout 0.0 is for depth_node alone'
 
 
+PLAIN = ('collision_monitor', 'local_costmap/local_costmap')
+
+
+def named(monitor: str, costmap: str) -> dict:
+    """LIDAR with other names of its two sections; a '>' is a level of YAML."""
+    made: dict = {'amcl': LIDAR['amcl']}
+    for names, block in (
+        (monitor, LIDAR['collision_monitor']),
+        (costmap, LIDAR['local_costmap']['local_costmap']),
+    ):
+        tree = made
+        *outer, last = names.split('>')
+        for each in outer:
+            tree = tree.setdefault(each, {})
+        tree[last] = copy.deepcopy(block)
+    return made
+
+
+@pytest.mark.parametrize(
+    ('monitor', 'costmap', 'namespace'),
+    [
+        ('/collision_monitor', '/local_costmap/local_costmap', ''),
+        ('/collision_monitor', '/local_costmap>local_costmap', ''),
+        ('/**/collision_monitor', '/**/local_costmap', ''),
+        ('/**/collision_monitor', '/**/local_costmap', 'fleet/tb'),
+        ('/**/collision_monitor', '/**/local_costmap/local_costmap', 'fleet/tb'),
+        ('/**>collision_monitor', '/*/local_costmap', ''),
+        ('/*/collision_monitor', '/*/local_costmap/local_costmap', 'tb'),
+        ('/tb/collision_monitor', '/tb/local_costmap/local_costmap', 'tb'),
+        ('tb>collision_monitor', 'tb>local_costmap>local_costmap', 'tb'),
+        ('/tb>collision_monitor', 'tb/local_costmap>local_costmap', 'tb'),
+    ],
+)
+def test_a_robot_s_sections_are_found_by_whatever_name_rcl_reads_them(
+    ros, tmp_path, monitor, costmap, namespace
+):
+    blocks = nav2_blocks(TEMPLATE, Robot(), 'camera', namespace)
+    path = tmp_path / 'merged.yaml'
+    write_blocks(path, merged(named(monitor, costmap), blocks, namespace), 'a comment')
+    got = as_read(ros, path, 'collision_monitor', namespace)
+    assert got['observation_sources'] == ['scan', 'camera_scan', 'camera_proximity']
+    assert got['polygons'] == ['FootprintApproach', 'camera_slow', 'camera_approach']
+    assert (got['scan.topic'], got['camera_scan.topic']) == ('/scan', 'camera/scan')
+    got = as_read(ros, path, 'local_costmap', f'{namespace}/local_costmap')
+    assert got['plugins'] == ['obstacle_layer', 'camera_scan_layer', 'inflation_layer']
+    assert got['robot_radius'] == 0.15
+
+
+@pytest.mark.parametrize(
+    ('there', 'namespace'),
+    [
+        ({'/tb/collision_monitor': LIDAR['collision_monitor']}, 'tb'),
+        ({'/**/collision_monitor': LIDAR['collision_monitor']}, 'tb'),
+        ({'/**/local_costmap': LIDAR['local_costmap']['local_costmap']}, 'tb'),
+        ({'tb': {'amcl': LIDAR['amcl']}}, 'tb'),
+        ({'/**/amcl': LIDAR['amcl']}, 'tb'),
+        ({'/**': {'ros__parameters': {'use_sim_time': True}}}, ''),
+        ({'local_costmap': {'local_costmap_client': {'ros__parameters': {'a': 1}}}}, ''),
+    ],
+)
+def test_what_a_robot_lacks_is_added_where_its_nodes_read_it(ros, tmp_path, there, namespace):
+    path = tmp_path / 'merged.yaml'
+    made = merged(there, nav2_blocks(TEMPLATE, Robot(), 'camera', namespace), namespace)
+    write_blocks(path, made, 'a comment')
+    got = as_read(ros, path, 'collision_monitor', namespace)
+    assert [each for each in got['observation_sources'] if 'proximity' in each]
+    got = as_read(ros, path, 'local_costmap', f'{namespace}/local_costmap')
+    assert [each for each in got['plugins'] if each.endswith('scan_layer')]
+    for name, block in there.items():
+        assert set(block) <= set(made[name]), 'nothing of theirs is replaced'
+
+
+def as_read(ros, path: Path, name: str, namespace: str) -> dict:
+    """The parameters that a node of this name reads from a file."""
+    node = ros.make_node(
+        name,
+        namespace=namespace,
+        cli_args=['--ros-args', '--params-file', str(path)],
+        automatically_declare_parameters_from_overrides=True,
+    )
+    values = {key: each.value for key, each in node.get_parameters_by_prefix('').items()}
+    return {key: list(v) if isinstance(v, (list, tuple)) else v for key, v in values.items()}
+
+
+@pytest.mark.parametrize(
+    ('monitor', 'costmap', 'namespace', 'said'),
+    [
+        ('/tb/collision_monitor', PLAIN[1], '', ['/tb/collision_monitor', 'namespace:=tb']),
+        ('/tb/collision_monitor', PLAIN[1], 'no_7', ['/tb/collision_monitor', 'namespace:=tb']),
+        ('/*/collision_monitor', PLAIN[1], '', ['/*/collision_monitor', 'name the section coll']),
+        (PLAIN[0], 'local_costmap', '', ['/local_costmap is not', f'section {PLAIN[1]}']),
+        (PLAIN[0], '/tb/**/local_costmap', '', ['/tb/**/local_costmap', f'section {PLAIN[1]}']),
+        ('/*_monitor', PLAIN[1], '', ['*_monitor', 'whole name']),
+        ('/**', PLAIN[1], '', ['/** has polygons', 'into a section collision_monitor']),
+        (PLAIN[0], '/*/*', '', ['/*/* has plugins', f'section {PLAIN[1]}']),
+    ],
+)
+def test_a_section_that_may_be_for_another_node_is_refused(monitor, costmap, namespace, said):
+    with pytest.raises(InvalidNav2Parameters) as raised:
+        merged(named(monitor, costmap), nav2_blocks(TEMPLATE, Robot(), 'camera'), namespace)
+    for words in said:
+        assert words in str(raised.value)
+
+
+def test_two_sections_for_one_node_are_refused():
+    base = named(*PLAIN) | {'/**/collision_monitor': LIDAR['collision_monitor']}
+    with pytest.raises(InvalidNav2Parameters) as raised:
+        merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera'))
+    assert '/collision_monitor and /**/collision_monitor are both for' in str(raised.value)
+
+
+def test_of_several_robots_in_one_file_the_one_of_the_namespace_gets_the_camera():
+    base = named('/a/collision_monitor', '/a/local_costmap/local_costmap')
+    base |= named('/b/collision_monitor', '/b/local_costmap/local_costmap')
+    made = merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera', 'b'), 'b')
+    assert made['/a/collision_monitor'] == LIDAR['collision_monitor']
+    assert 'camera_scan' in made['/b/collision_monitor']['ros__parameters']
+
+
 def test_without_an_inflation_our_layer_is_the_last():
     base = copy.deepcopy(LIDAR)
     costmap_of(base)['plugins'] = ['obstacle_layer']
@@ -150,10 +269,10 @@ def test_without_an_inflation_our_layer_is_the_last():
 @pytest.mark.parametrize(
     ('base', 'said'),
     [
-        ({'collision_monitor': 3}, 'collision_monitor has no ros__parameters'),
-        ({'collision_monitor': {}}, 'collision_monitor has no ros__parameters'),
-        ({'local_costmap': 'x'}, "local_costmap is 'x'"),
-        ({'local_costmap': {'local_costmap': []}}, 'has no ros__parameters'),
+        ({'collision_monitor': 3}, 'collision_monitor is 3: it has no ros__parameters'),
+        ({'collision_monitor': {}}, 'collision_monitor is {}: it has no ros__parameters'),
+        ({'local_costmap': 'x'}, "local_costmap is 'x': it has no ros__parameters"),
+        ({'local_costmap': {'local_costmap': []}}, 'is []: it has no ros__parameters'),
         (
             {'collision_monitor': {'ros__parameters': {'polygons': 'slow'}}},
             "polygons of collision_monitor is 'slow'",

@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.files import KEY, WILDCARDS, is_for
 
 Block = dict[str, Any]
 MARGIN_M = 0.04  # around the robot, of the zone that keeps its distance
@@ -30,6 +32,9 @@ PREFIX = 'camera_'  # of what is added to a file that has zones, sources and lay
 MANAGER = 'lifecycle_manager_depth'
 LAYOUT = "lay it out as nav2_bringup's nav2_params.yaml"
 FRESH = 'merge into the file that the robot came with'
+MONITOR, COSTMAP = 'collision_monitor', 'local_costmap/local_costmap'
+# The lists of a node that are added to.
+LISTS = {MONITOR: ('polygons', 'observation_sources'), COSTMAP: ('plugins',)}
 
 
 class InvalidNav2Parameters(ValueError):
@@ -179,41 +184,123 @@ def _fill_costmap(costmap: Block, robot: Robot, prefix: str) -> None:
             source['raytrace_min_range'] = robot.clears_from
 
 
-def merged(base: Block, blocks: Block) -> Block:
+def merged(base: Block, blocks: Block, namespace: str = '') -> Block:
     """Return the parameters of a robot with this camera's zones, sources and layer added to them.
 
-    base: as of nav2_bringup. What it has stays: a lidar remains a source. Raises
-    `InvalidNav2Parameters` where it is not laid out as Nav2's own files are.
+    base: as of nav2_bringup. What it has stays: a lidar remains a source. namespace: of the robot's
+    Nav2. Raises `InvalidNav2Parameters` where it is not laid out as a parameter file, or where it
+    is unclear which section is for which node.
     """
     result = copy.deepcopy(base)
-    ours = blocks['collision_monitor']['ros__parameters']
-    theirs = _parameters(result, 'collision_monitor')
-    if theirs is None:
-        result['collision_monitor'] = copy.deepcopy(blocks['collision_monitor'])
-    else:
-        _add_to_monitor(theirs, ours)
-    ours = blocks['local_costmap']['local_costmap']['ros__parameters']
-    theirs = _parameters(result, 'local_costmap', 'local_costmap')
-    if theirs is None:
-        result['local_costmap'] = copy.deepcopy(blocks['local_costmap'])
-    else:
-        _add_to_costmap(theirs, ours)
+    sections = list(_sections(result))
+    found = {node: _section_of(sections, node, namespace) for node in LISTS}
+    prefix = _prefix([each for each in found.values() if each], sections, namespace)
+    for node, add in ((MONITOR, _add_to_monitor), (COSTMAP, _add_to_costmap)):
+        ours = _own(blocks, node)
+        section = found[node]
+        if section:
+            add(_parameters(section), ours)
+            continue
+        tree, keys = result, [f'{prefix}/{node}'] if prefix else node.split('/')
+        for key in keys:
+            tree = tree.setdefault(key, {})
+        tree[KEY] = copy.deepcopy(ours)
     return result
 
 
-def _parameters(tree: Block, *names: str) -> Block | None:
-    """The `ros__parameters` of a node in a parameter file; None where the node is not in it."""
-    for depth, name in enumerate(names):
-        if not isinstance(tree, dict):
+def _own(blocks: Block, node: str) -> Any:
+    for key in node.split('/'):
+        blocks = blocks[key]
+    return blocks[KEY]
+
+
+# --- The sections of a parameter file: by the full name of a node, in one key or nested by
+# namespace, with or without the leading '/'; '*' stands for one name, '**' for any number.
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section of a parameter file. name: with a leading '/'. content: as it is in the file."""
+
+    name: str
+    content: Block
+
+
+def _sections(tree: Block, parts: tuple[str, ...] = ()) -> Iterator[Section]:
+    """Every section, and every namespace. Raises `InvalidNav2Parameters`."""
+    for key, content in tree.items():
+        names = (*parts, *filter(None, str(key).split('/')))
+        name = '/'.join(names)
+        if not isinstance(content, dict):
+            raise InvalidNav2Parameters(f'{name} is {content!r}: it has no {KEY}; {LAYOUT}')
+        if any('*' in each and each not in WILDCARDS for each in names):
             raise InvalidNav2Parameters(
-                f'{"/".join(names[:depth])} is {tree!r}: it has no parameters; {LAYOUT}'
+                f'{name} has a * in a name: it stands for a whole name, ** for any number of them'
             )
-        if name not in tree:
-            return None
-        tree = tree[name]
-    found = tree.get('ros__parameters') if isinstance(tree, dict) else None
+        yield Section(f'/{name}', content)
+        yield from _sections({k: v for k, v in content.items() if k != KEY}, names)
+
+
+def _section_of(sections: Sequence[Section], node: str, namespace: str) -> Section | None:
+    """The section that is for a node; None where the file has none.
+
+    Without its namespace in front it is for the node, too: nav2_bringup puts it there.
+    """
+    full_names = {'/'.join(['', *filter(None, [namespace.strip('/')]), node]), f'/{node}'}
+    last = node.rpartition('/')[2]
+    ours, others = [], []
+    for each in sections:
+        applies = any(is_for(each.name, name) for name in full_names)
+        final = each.name.rpartition('/')[2]
+        if final in WILDCARDS and applies:
+            _check_shared(each, node)
+        elif final == last and applies:
+            ours.append(each)
+        elif final == last and KEY in each.content:
+            others.append(each.name)
+    if len(ours) > 1:
+        raise InvalidNav2Parameters(
+            f'{ours[0].name} and {ours[1].name} are both for {node}: put them into one section'
+        )
+    if others and not ours:
+        space = others[0].removesuffix(f'/{node}').strip('/')
+        whole = others[0].endswith(f'/{node}') and '*' not in space
+        remedy = f'give namespace:={space}, or ' if whole else ''
+        raise InvalidNav2Parameters(
+            f'{others[0]} is not for /{node} with namespace:={namespace}: {remedy}name the '
+            f'section {node}'
+        )
+    return ours[0] if ours else None
+
+
+def _check_shared(section: Section, node: str) -> None:
+    """A list that is set for several nodes would be lost for the one that gets its own."""
+    shared = [key for key in LISTS[node] if key in (section.content.get(KEY) or {})]
+    if shared:
+        raise InvalidNav2Parameters(
+            f'{section.name} has {shared[0]}, which {node} reads, too: move it into a section '
+            f'{node}'
+        )
+
+
+def _prefix(found: Sequence[Section], sections: Sequence[Section], namespace: str) -> str:
+    """What the names of new sections begin with, so that they are read where those there are."""
+    for each in found:
+        for node in LISTS:
+            if each.name.endswith(f'/{node}'):
+                return each.name.removesuffix(f'/{node}')
+        return '/**'  # '/**/local_costmap' is for the node in the namespace of its name
+    spaces = [f'/{namespace.strip("/")}', '/**'] if namespace.strip('/') else ['/**']
+    begun = [space for space in spaces if any(s.name.startswith(f'{space}/') for s in sections)]
+    return begun[0] if begun else ''
+
+
+def _parameters(section: Section) -> Block:
+    found = section.content.get(KEY)
     if not isinstance(found, dict):
-        raise InvalidNav2Parameters(f'{"/".join(names)} has no ros__parameters: {LAYOUT}')
+        raise InvalidNav2Parameters(
+            f'{section.name[1:]} is {section.content!r}: it has no {KEY}; {LAYOUT}'
+        )
     return found
 
 
