@@ -266,6 +266,55 @@ def test_without_an_inflation_our_layer_is_the_last():
     assert costmap_of(made)['plugins'] == ['obstacle_layer', 'camera_scan_layer']
 
 
+DEFAULTS = ['static_layer', 'obstacle_layer', 'inflation_layer']  # costmap_2d_ros.cpp
+
+
+def test_a_costmap_that_leaves_its_layers_to_nav2_keeps_them():
+    """Nav2 knows the types of its default layers only where the list is exactly its default."""
+    base = copy.deepcopy(LIDAR)
+    costmap = costmap_of(base)
+    del costmap['plugins'], costmap['inflation_layer']
+    costmap['obstacle_layer'] = {'observation_sources': 'scan', 'scan': {'topic': '/scan'}}
+    costmap['static_layer.map_topic'] = '/map'
+    made = costmap_of(merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera')))
+    assert made['plugins'] == [*DEFAULTS[:2], 'camera_scan_layer', 'inflation_layer']
+    assert {name: made[name]['plugin'] for name in DEFAULTS} == {
+        'static_layer': 'nav2_costmap_2d::StaticLayer',
+        'obstacle_layer': 'nav2_costmap_2d::ObstacleLayer',
+        'inflation_layer': 'nav2_costmap_2d::InflationLayer',
+    }
+    assert made['obstacle_layer']['scan'] == {'topic': '/scan'}
+    assert made['static_layer.map_topic'] == '/map'
+
+
+def test_so_does_one_that_names_them_without_their_types():
+    base = copy.deepcopy(LIDAR)
+    costmap_of(base).clear()
+    costmap_of(base)['plugins'] = DEFAULTS
+    costmap_of(base)['inflation_layer.plugin'] = 'mine::Inflation'
+    made = costmap_of(merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera')))
+    assert made['static_layer']['plugin'] == 'nav2_costmap_2d::StaticLayer'
+    assert 'inflation_layer' not in made, 'the type is theirs'
+    assert made['plugins'] == [*DEFAULTS, 'camera_scan_layer']
+
+
+def test_an_inflation_is_found_where_its_type_is_a_dotted_name():
+    base = copy.deepcopy(LIDAR)
+    del costmap_of(base)['inflation_layer']
+    costmap_of(base)['inflation_layer.plugin'] = 'nav2_costmap_2d::InflationLayer'
+    made = costmap_of(merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera')))
+    assert made['plugins'] == ['obstacle_layer', 'camera_scan_layer', 'inflation_layer']
+
+
+def test_a_monitor_without_zones_and_sources_gets_ours():
+    """Nav2 has no default for them: without, its monitor does not start."""
+    base = {'collision_monitor': {'ros__parameters': {'base_frame_id': 'base_footprint'}}}
+    made = monitor_of(merged(base, nav2_blocks(TEMPLATE, Robot(), 'camera')))
+    assert made['observation_sources'] == ['camera_scan', 'camera_proximity']
+    assert made['polygons'] == ['camera_slow', 'camera_approach']
+    assert made['base_frame_id'] == 'base_footprint'
+
+
 @pytest.mark.parametrize(
     ('base', 'said'),
     [

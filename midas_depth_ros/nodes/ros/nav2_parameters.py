@@ -26,6 +26,12 @@ SIDE_M = 0.12  # at either side of it, of the zone in which it slows down
 # known of the mount.
 HALF_NARROW_RAD, UNKNOWN_FROM_M = 0.35, 1.2
 INFLATION = 'nav2_costmap_2d::InflationLayer'
+# Those of a costmap without `plugins`, see Nav2's costmap_2d_ros.cpp.
+DEFAULT_LAYERS = {
+    'static_layer': 'nav2_costmap_2d::StaticLayer',
+    'obstacle_layer': 'nav2_costmap_2d::ObstacleLayer',
+    'inflation_layer': INFLATION,
+}
 LAYER, CLOUD = 'scan_layer', 'cloud_layer'  # of the template
 PREFIX = 'camera_'  # of what is added to a file that has zones, sources and layers already
 # Where this package's node is a lifecycle node's manager's only node, see the template.
@@ -329,21 +335,41 @@ def _add_to_monitor(theirs: Block, ours: Block) -> None:
 def _add_to_costmap(theirs: Block, ours: Block) -> None:
     """Add our layer before the inflation, which is computed of the layers before it."""
     name = PREFIX + LAYER
-    plugins = theirs.get('plugins') or []
+    plugins = theirs.get('plugins')
+    if plugins is None:
+        plugins = list(DEFAULT_LAYERS)
     if not isinstance(plugins, list):
         raise InvalidNav2Parameters(
             f"plugins of local_costmap is {plugins!r}: write a list, such as ['{name}']"
         )
     if name in plugins:
         raise InvalidNav2Parameters(f'local_costmap already has {name}: {FRESH}')
-    inflations = [
-        index
-        for index, each in enumerate(plugins)
-        if isinstance(theirs.get(each), dict) and theirs[each].get('plugin') == INFLATION
-    ]
+    if plugins == list(DEFAULT_LAYERS):
+        _write_default_types(theirs)
+    inflations = [i for i, each in enumerate(plugins) if _type_of(theirs, each) == INFLATION]
     at = inflations[0] if inflations else len(plugins)
     theirs['plugins'] = [*plugins[:at], name, *plugins[at:]]
     theirs[name] = copy.deepcopy(ours[LAYER])
+
+
+def _type_of(costmap: Block, layer: str) -> Any:
+    """The type of a layer, nested or by a dotted name; None where it is not written."""
+    block = costmap.get(layer)
+    nested = block.get('plugin') if isinstance(block, dict) else None
+    return nested or costmap.get(f'{layer}.plugin')
+
+
+def _write_default_types(costmap: Block) -> None:
+    """Nav2 knows the types of its default layers only while the list is its default."""
+    for layer, kind in DEFAULT_LAYERS.items():
+        if _type_of(costmap, layer):
+            continue
+        block = costmap.get(layer) or {}
+        if not isinstance(block, dict):
+            raise InvalidNav2Parameters(
+                f"{layer} of local_costmap is {block!r}: write its parameters, plugin: '{kind}'"
+            )
+        costmap[layer] = {'plugin': kind, **block}
 
 
 def read_blocks(path: Path) -> Block:
