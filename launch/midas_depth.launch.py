@@ -24,6 +24,7 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -33,6 +34,7 @@ from midas_depth_ros.nodes.ros.launch_arguments import (
     argument,
     camera_name,
     camera_transform,
+    cameras_of_files,
     check_installed,
     dashboard,
     dashboard_arguments,
@@ -48,6 +50,7 @@ from midas_depth_ros.nodes.ros.launch_arguments import (
     with_parent_parameters,
 )
 from midas_depth_ros.options.avoidance import AvoidanceSettings
+from midas_depth_ros.options.text import printable
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 RVIZ_TOPICS = (  # as the layout names them
@@ -72,7 +75,8 @@ def start(context: LaunchContext) -> list[Node]:
         f'{camera}/image_raw/compressed': image_topic and f'{image_topic}/compressed',
         f'{camera}/camera_info': info_topic,
     }
-    views = {f'camera/{topic}': f'{camera}/{topic}' for topic in RVIZ_TOPICS if camera}
+    shown = camera or shown_camera(context)
+    views = {f'camera/{topic}': f'{shown}/{topic}' for topic in RVIZ_TOPICS}
     if image_topic:
         views['camera/image_raw'] = image_topic
     return [
@@ -84,9 +88,30 @@ def start(context: LaunchContext) -> list[Node]:
             [camera] if camera else [],
             remappings=[(name, topic) for name, topic in inputs.items() if topic],
         ),
-        *avoidance(context, camera or 'camera'),
+        *avoidance(context, shown),
         *dashboard(context),
     ]
+
+
+def shown_camera(context: LaunchContext) -> str:
+    """The camera of params_file for rviz2 and avoidance_node, which have one.
+
+    Raises ValueError where avoidance_node would have to choose among several.
+    """
+    cameras = cameras_of_files(context, CONFIG)
+    if len(cameras) > 1:
+        names = printable(', '.join(cameras))
+        first = printable(cameras[0])
+        if is_on(context, 'avoidance'):
+            raise ValueError(
+                f'avoidance:=true is for one camera, and params_file has {names}: choose one by '
+                f'camera:={first}, which leaves the others out, or start avoidance_node yourself '
+                f'with -r scan:={first}/scan -r seen_free:={first}/seen_free '
+                f'-r closeness:={first}/closeness'
+            )
+        if is_on(context, 'rviz'):
+            get_logger('midas_depth_ros').info(f'rviz2 shows {first} of {names}')
+    return cameras[0] if cameras else 'camera'
 
 
 def rviz(context: LaunchContext, views: dict[str, str]) -> list[Node]:
@@ -173,7 +198,7 @@ def generate_launch_description() -> LaunchDescription:
                 'avoidance',
                 'false',
                 'Let cmd_vel_in through to cmd_vel only as far as scan or closeness '
-                'of `camera` allow.',
+                'of `camera` allow; without one, of the one camera of params_file.',
                 BOOLEANS,
             ),
             argument(

@@ -261,6 +261,45 @@ def test_avoidance_comes_on_request_and_hears_the_camera(ros, launcher):
     assert not node.get_parameter('use_sim_time').value
 
 
+@pytest.mark.parametrize('key', ['/**/depth_node', '/**', '/robot/depth_node'])
+def test_avoidance_and_rviz_take_the_one_camera_of_the_file(ros, launcher, tmp_path, key):
+    path = write_params(tmp_path, key, cameras=['front/color'])
+    arguments = {'params_file': path, 'avoidance': 'true', 'rviz': 'true', 'namespace': 'robot'}
+    launched = launcher.launch('midas_depth', **arguments)
+    node = node_of(ros, launched, 'avoidance_node')
+    assert depth_settings(node_of(ros, launched)).cameras == ('front/color',)
+    for name in ('scan', 'seen_free', 'closeness'):
+        assert node.resolve_topic_name(name) == f'/robot/front/color/{name}'
+    rviz = node_of(ros, launched, 'rviz2')
+    assert rviz.resolve_topic_name('camera/scan') == '/robot/front/color/scan'
+
+
+def test_avoidance_takes_the_camera_of_the_robot_s_own_namespace(ros, launcher, tmp_path):
+    blocks = {
+        f'/{name}/depth_node': {'ros__parameters': {'cameras': [f'eye_of_{name}']}}
+        for name in ('one', 'other')
+    }
+    path = tmp_path / 'fleet.yaml'
+    path.write_text(yaml.safe_dump(blocks))
+    arguments = {'params_file': str(path), 'avoidance': 'true', 'namespace': 'other'}
+    node = node_of(ros, launcher.launch('midas_depth', **arguments), 'avoidance_node')
+    assert node.resolve_topic_name('scan') == '/other/eye_of_other/scan'
+
+
+def test_avoidance_among_several_cameras_needs_to_know_which(ros, launcher, tmp_path):
+    path = write_params(tmp_path, cameras=['front', 'rear'])
+    launched = launcher.launch('midas_depth', params_file=path, avoidance='true')
+    assert (launched.exit_code, launched.calls) == (1, {})
+    for words in ('avoidance:=true', 'front, rear', 'camera:=front'):
+        assert words in launched.output
+    launched = launcher.launch('midas_depth', params_file=path, avoidance='true', camera='rear')
+    node = node_of(ros, launched, 'avoidance_node')
+    assert node.resolve_topic_name('scan') == '/rear/scan'
+    launched = launcher.launch('midas_depth', params_file=path, rviz='true')
+    assert node_of(ros, launched, 'rviz2').resolve_topic_name('camera/scan') == '/front/scan'
+    assert 'rviz2 shows front' in launched.output
+
+
 def test_avoidance_has_a_parameter_file_of_its_own(ros, launcher, tmp_path):
     path = write_params(tmp_path, '/**/avoidance_node', robot_width=0.7, use_sim_time=True)
     launched = launcher.launch('midas_depth', avoidance='true', avoidance_params_file=path)

@@ -177,6 +177,16 @@ def test_parameters_of_a_parent_are_stronger_than_our_defaults(
     assert avoidance.robot_width == (width or AvoidanceSettings().robot_width)
 
 
+def test_avoidance_hears_the_camera_that_a_parent_names(ros, launcher, tmp_path):
+    file = tmp_path / 'chosen.yaml'
+    file.write_text('/depth_node:\n  ros__parameters: {cameras: [left]}\n')
+    before = f"SetParametersFromFile('{file}'),"
+    launched = launcher.launch(parent(tmp_path, 'midas_depth', before=before, avoidance='true'))
+    assert settings_of(ros, launched, 'depth_node', DepthNodeSettings).cameras == ('left',)
+    node = ros.make_node('unnamed', cli_args=launched.ros_arguments('avoidance_node'))
+    assert node.resolve_topic_name('scan') == '/left/scan'
+
+
 def test_parameters_of_a_parent_reach_the_driven_robot(ros, launcher, tmp_path):
     before = "SetParameter('max_rate', 2.5), SetParameter('seed', 11),"
     launched = launcher.launch(parent(tmp_path, 'demo', before=before, drive='true'))

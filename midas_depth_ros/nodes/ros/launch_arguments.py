@@ -289,15 +289,17 @@ def with_parent_parameters(
     for one of our own in `config`. If that has only defaults it is left out, since rcl has no other
     order for files.
     """
-    parents = context.launch_configurations.get(PARENT_PARAMETERS) or []
+    parents = _of_parents(context)
     if not parents or Path(path).resolve().parent != config.resolve():
         return [path]
     if _has_only_defaults(path, node, settings_class):
         return []
-    files: list[str | dict[str, Any]] = [path]
-    for each in parents:
-        files.append(dict([each]) if isinstance(each, tuple) else str(each))
-    return files
+    return [path, *parents]
+
+
+def _of_parents(context: LaunchContext) -> list[str | dict[str, Any]]:
+    parents = context.launch_configurations.get(PARENT_PARAMETERS) or []
+    return [dict([each]) if isinstance(each, tuple) else str(each) for each in parents]
 
 
 def _has_only_defaults(path: str, node: str, settings_class: type) -> bool:
@@ -320,7 +322,7 @@ def depth_node_parameters(
         name: value_of(context, name) for name in parameter_specs() if given(context, name)
     }
     path = existing_file(context, 'params_file')
-    overrides |= mount_parameters(context, list(cameras) or _cameras_of(path))
+    overrides |= mount_parameters(context, list(cameras) or cameras_of_files(context, config))
     files = with_parent_parameters(context, path, config, 'depth_node', DepthNodeSettings)
     return [*files, overrides] if overrides else files
 
@@ -342,14 +344,28 @@ def mount_parameters(context: LaunchContext, cameras: list[str]) -> dict[str, An
     return {name: parameter_value(known[name], text) for name, text in texts.items()}
 
 
-def _cameras_of(path: str) -> list[str]:
-    """The cameras of a parameter file, if it is valid."""
+def cameras_of_files(context: LaunchContext, config: Path) -> list[str]:
+    """The cameras of depth_node where no argument names them: of its file, or of a parent launch.
+
+    config: the folder of our own files. Raises FileNotFoundError.
+    """
+    path = existing_file(context, 'params_file')
+    files = with_parent_parameters(context, path, config, 'depth_node', DepthNodeSettings)
+    cameras: Any = DepthNodeSettings().cameras
+    for each in [*_of_parents(context), *files]:
+        found = _values_of(context, each) if isinstance(each, str) else each
+        if is_of_type('string array', found.get('cameras')):
+            cameras = found['cameras']
+    return list(cameras)
+
+
+def _values_of(context: LaunchContext, path: str) -> dict[str, Any]:
+    """What a file says to the depth_node of `namespace:=`; nothing if it is invalid."""
+    namespace = given(context, 'namespace')
     try:
-        values = read_parameters('depth_node', DepthNodeSettings, [Path(path)], [])
+        return read_parameters('depth_node', DepthNodeSettings, [Path(path)], [], namespace)
     except ValueError:
-        values = {}  # the node will report the fault
-    cameras: Any = values.get('cameras')
-    return list(cameras if is_of_type('string array', cameras) else DepthNodeSettings().cameras)
+        return {}  # the node will report the fault
 
 
 def use_sim_time(context: LaunchContext) -> list[dict[str, Any]]:
