@@ -18,6 +18,9 @@ is elsewhere, name another one (body_frame:=camera_floor) and publish it, by the
 
 rviz2 and nav2 also need the camera's own frame, for the cloud. It is best in the URDF, too; without
 one optical_frame:=camera_optical_frame publishes it from camera_height and camera_pitch.
+
+With tf_in_namespace:=true TF is read and published in the robot's namespace, where a TurtleBot 4
+with a namespace and Nav2 have it.
 """
 
 from pathlib import Path
@@ -45,6 +48,8 @@ from midas_depth_ros.nodes.ros.launch_arguments import (
     given,
     is_on,
     our_node,
+    tf_argument,
+    tf_remappings,
     use_sim_time,
     warn_of_typos,
     with_parent_parameters,
@@ -86,7 +91,10 @@ def start(context: LaunchContext) -> list[Node]:
             context,
             CONFIG,
             [camera] if camera else [],
-            remappings=[(name, topic) for name, topic in inputs.items() if topic],
+            remappings=[
+                *((name, topic) for name, topic in inputs.items() if topic),
+                *tf_remappings(context),
+            ],
         ),
         *avoidance(context, shown),
         *dashboard(context),
@@ -126,7 +134,7 @@ def rviz(context: LaunchContext, views: dict[str, str]) -> list[Node]:
             namespace=LaunchConfiguration('namespace'),
             arguments=['-d', str(CONFIG / 'midas_depth.rviz')],
             parameters=use_sim_time(context),
-            remappings=list(views.items()),
+            remappings=[*views.items(), *tf_remappings(context)],
             exec_name='rviz2',
             prefix=end_with_launch(context),
         )
@@ -146,7 +154,10 @@ def avoidance(context: LaunchContext, camera: str) -> list[Node]:
                 *with_parent_parameters(context, path, CONFIG, 'avoidance_node', AvoidanceSettings),
                 *use_sim_time(context),
             ],
-            remappings=[(name, f'{camera}/{name}') for name in ('scan', 'seen_free', 'closeness')],
+            remappings=[
+                *((name, f'{camera}/{name}') for name in ('scan', 'seen_free', 'closeness')),
+                *tf_remappings(context),
+            ],
             ros_arguments=LOG_LEVEL,
         )
     ]
@@ -164,7 +175,9 @@ def transform(context: LaunchContext) -> list[Node]:
         Node(
             package='tf2_ros',
             executable=program,
+            namespace=LaunchConfiguration('namespace'),
             arguments=arguments,
+            remappings=tf_remappings(context),
             exec_name=program,
             prefix=end_with_launch(context),
         )
@@ -193,6 +206,7 @@ def generate_launch_description() -> LaunchDescription:
                 'Where the calibration comes from. Empty: <camera>/camera_info.',
             ),
             *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
+            tf_argument(),
             *dashboard_arguments(),
             argument(
                 'avoidance',

@@ -22,6 +22,8 @@ from midas_depth_ros.nodes.ros.launch_arguments import (
     dashboard_arguments,
     depth_node,
     depth_node_arguments,
+    tf_argument,
+    tf_remappings,
     warn_of_typos,
 )
 
@@ -34,7 +36,7 @@ def start(context: LaunchContext) -> list[Node]:
     if not cameras:
         raise ValueError('cameras:= is empty: name at least one, cameras:=front,rear')
     return [
-        depth_node(context, CONFIG, cameras),
+        depth_node(context, CONFIG, cameras, remappings=tf_remappings(context)),
         *dashboard(context),
     ]
 
@@ -49,6 +51,7 @@ def generate_launch_description() -> LaunchDescription:
                 'in, <camera>/heatmap/image goes out.',
             ),
             *depth_node_arguments(CONFIG / 'midas_depth.yaml'),
+            tf_argument(),
             *dashboard_arguments(),
             OpaqueFunction(function=start),
         ]

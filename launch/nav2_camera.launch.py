@@ -33,6 +33,7 @@ from launch_ros.actions import Node
 
 from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
+    TF_OF_NAMESPACE,
     argument,
     camera_name,
     camera_transform,
@@ -62,8 +63,6 @@ from midas_depth_ros.options.metric import ObstacleOptions
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 BELOW_THE_LENS = 'camera_floor'
-# As Nav2's own launch files have it, for robots with a namespace.
-TF = [('/tf', 'tf'), ('/tf_static', 'tf_static')]
 MERGED = 'nav2_with_camera.yaml'
 
 
@@ -90,7 +89,10 @@ def start(context: LaunchContext) -> list[Node]:
             context,
             CONFIG,
             [camera],
-            remappings=[(name, topic) for name, topic in inputs.items() if topic],
+            remappings=[
+                *((name, topic) for name, topic in inputs.items() if topic),
+                *TF_OF_NAMESPACE,
+            ],
             presets=presets(context, robot),
         ),
         *([nav2_node(context, 'nav2_collision_monitor', 'collision_monitor', files)]
@@ -219,7 +221,7 @@ def nav2_node(
         name=name,
         namespace=LaunchConfiguration('namespace'),
         parameters=[*(parameters or [str(files[name])]), *use_sim_time(context)],
-        remappings=TF,
+        remappings=TF_OF_NAMESPACE,
         output='screen',
         exec_name=name,
         prefix=end_with_launch(context),
@@ -246,7 +248,7 @@ def transforms(context: LaunchContext, robot: Robot) -> list[Node]:
             name=name,
             namespace=LaunchConfiguration('namespace'),
             arguments=words,
-            remappings=TF,
+            remappings=TF_OF_NAMESPACE,
             exec_name=name,
             prefix=end_with_launch(context),
         )

@@ -27,9 +27,10 @@ from midas_depth_ros.options.stream import ImageStreamSettings, SyntheticCameraS
 ROOT = Path(__file__).resolve().parents[2]
 DEPTH_NODE_ARGUMENTS = {'namespace', 'params_file', *ARGUMENTS, 'use_sim_time', 'log_level'}
 AVOIDANCE_ARGUMENTS = {'avoidance', 'avoidance_params_file'}
+TF_ARGUMENT = 'tf_in_namespace'
 DASHBOARD_ARGUMENTS = {'dashboard', 'dashboard_host', 'dashboard_port'}
 SINGLE = {
-    *('camera', 'image_topic', 'camera_info_topic', 'optical_frame', 'rviz'),
+    *('camera', 'image_topic', 'camera_info_topic', 'optical_frame', 'rviz', TF_ARGUMENT),
     *DEPTH_NODE_ARGUMENTS,
     *AVOIDANCE_ARGUMENTS,
     *DASHBOARD_ARGUMENTS,
@@ -40,7 +41,7 @@ ROBOT = {
 }
 EXPECTED_ARGUMENTS = {
     'midas_depth': SINGLE,
-    'multi_camera': {'cameras', *DEPTH_NODE_ARGUMENTS, *DASHBOARD_ARGUMENTS},
+    'multi_camera': {'cameras', TF_ARGUMENT, *DEPTH_NODE_ARGUMENTS, *DASHBOARD_ARGUMENTS},
     'replay': {'bag', 'rate', 'loop', 'clock_rate', 'start_delay', 'qos_overrides', *SINGLE},
     'demo': {'source', 'loop', 'drive', 'speed', *SINGLE},
     'nav2_camera': {
@@ -259,6 +260,28 @@ def test_avoidance_comes_on_request_and_hears_the_camera(ros, launcher):
     assert {topic: node.resolve_topic_name(topic) for topic in topics} == topics
     assert avoidance_settings(node) == AvoidanceSettings()
     assert not node.get_parameter('use_sim_time').value
+
+
+@pytest.mark.parametrize(('value', 'tf'), [('true', '/robot/tf'), ('false', '/tf'), ('', '/tf')])
+def test_tf_is_in_the_namespace_on_request(ros, launcher, value, tf):
+    """As of a TurtleBot 4 with a namespace, and of Nav2."""
+    mount = {'optical_frame': 'eye', 'camera_height': '0.3', 'camera_pitch': '0.1'}
+    arguments = {'namespace': 'robot', 'avoidance': 'true', 'rviz': 'true', **mount}
+    if value:
+        arguments['tf_in_namespace'] = value
+    launched = launcher.launch('midas_depth', **arguments)
+    programs = ('depth_node', 'avoidance_node', 'rviz2', 'static_transform_publisher')
+    for program in programs:
+        node = node_of(ros, launched, program)
+        assert node.resolve_topic_name('/tf') == tf
+        assert node.resolve_topic_name('/tf_static') == f'{tf}_static'
+
+
+def test_tf_of_several_cameras_is_in_the_namespace_on_request(ros, launcher):
+    launched = launcher.launch(
+        'multi_camera', cameras='front,rear', namespace='robot', tf_in_namespace='true'
+    )
+    assert node_of(ros, launched).resolve_topic_name('/tf_static') == '/robot/tf_static'
 
 
 @pytest.mark.parametrize('key', ['/**/depth_node', '/**', '/robot/depth_node'])

@@ -83,7 +83,9 @@ def test_a_turtlebot_has_its_topics_frames_and_mount(ros, launcher, robot):
     assert monitor.get_parameter('enable_stamped_cmd_vel').value is True
     scan = monitor.resolve_topic_name(monitor.get_parameter('scan.topic').value)
     assert scan == '/tb/camera/scan' == node.resolve_topic_name('camera/scan')
-    assert monitor.resolve_topic_name('/tf') == '/tb/tf'
+    for each in (node, monitor, node_of(ros, launched, 'transform_to_camera_floor')):
+        assert each.resolve_topic_name('/tf') == '/tb/tf'
+        assert each.resolve_topic_name('/tf_static') == '/tb/tf_static'
 
 
 def test_arguments_override_what_a_robot_sets(ros, launcher):

@@ -59,6 +59,8 @@ BOOLEANS = ['true', 'false', 'True', 'False', '1', '0']
 PARENT_PARAMETERS = 'global_params'  # where launch_ros keeps the values of SetParameter
 SIMILAR = 0.8  # difflib's ratio of two similar names
 RESPAWN_S = 2.0  # until the dashboard is restarted
+# As Nav2's own launch files have it, for robots with a namespace.
+TF_OF_NAMESPACE = [('/tf', 'tf'), ('/tf_static', 'tf_static')]
 USE_SIM_TIME = Spec(
     name='use_sim_time',
     default=False,
@@ -137,6 +139,22 @@ def _parameter_argument(spec: Spec) -> DeclareLaunchArgument:
     choices = BOOLEANS if spec.kind == 'bool' else spec.choices
     text = f'{spec.text}{unit} Empty: as in params_file.'
     return argument(spec.name, '', text, ['', *choices] if choices else ())
+
+
+def tf_argument() -> DeclareLaunchArgument:
+    """The argument of every launch file whose nodes may use TF in their namespace."""
+    return argument(
+        'tf_in_namespace',
+        'false',
+        'Whether TF is on <namespace>/tf and <namespace>/tf_static, where Nav2 and a TurtleBot 4 '
+        'with a namespace have it.',
+        BOOLEANS,
+    )
+
+
+def tf_remappings(context: LaunchContext) -> list[tuple[str, str]]:
+    """The remappings that `tf_in_namespace` asks for."""
+    return TF_OF_NAMESPACE if is_on(context, 'tf_in_namespace') else []
 
 
 def dashboard_arguments() -> list[DeclareLaunchArgument]:
