@@ -10,10 +10,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from driving import header
-from sensor_msgs.msg import LaserScan
+from diagnostic_msgs.msg import DiagnosticStatus
+from driving import diagnostics, header, read
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_helpers import Ros
+from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
 from midas_depth_ros.avoidance.obstacle_distance import UNKNOWN_CM, obstacle_distance
+from midas_depth_ros.nodes import obstacle_distance_node
 from midas_depth_ros.nodes.obstacle_distance_node import (
     ObstacleDistanceNode,
     px4_message,
@@ -164,3 +168,92 @@ def test_px4_gets_its_own_fields(monkeypatch):
     assert (message.increment, message.angle_offset) == (pytest.approx(5.0), 0.0)
     assert (message.min_distance, message.max_distance) == (10, 600)
     np.testing.assert_array_equal(message.distances, sectors.distances_cm)
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What the node logs at WARN, where a silence is one after half a second."""
+    said: list[str] = []
+    monkeypatch.setattr(obstacle_distance_node, 'SILENT_S', 0.5)
+    logger = SimpleNamespace(info=lambda text: None, warning=said.append, debug=lambda text: None)
+    monkeypatch.setattr(ObstacleDistanceNode, 'get_logger', lambda self: logger)
+    return said
+
+
+@pytest.fixture
+def driver(ros):
+    """One process cannot have two types on one topic."""
+    made = Ros(ros.domain_id)
+    yield made
+    made.close()
+
+
+def said_of(ros, level: bytes, *words: str) -> DiagnosticStatus:
+    return diagnostics(
+        ros,
+        'obstacle_distance_node: obstacle distance',
+        lambda each: each.level == level and all(word in each.message for word in words),
+    )
+
+
+def test_where_nobody_publishes_scans_it_is_said_once(ros, warnings):
+    ros.make_node(ObstacleDistanceNode)
+    status = said_of(ros, DiagnosticStatus.ERROR, 'no scan', 'nobody publishes /scan')
+    assert read(status)['scan publishers'] == '0'
+    ros.spin_for(2.5)
+    assert len([text for text in warnings if 'nobody publishes /scan' in text]) == 1
+
+
+def test_a_scan_of_another_type_is_named(ros, driver, warnings):
+    ros.make_node(ObstacleDistanceNode)
+    driver.node.create_publisher(PointCloud2, 'scan', 10)
+    reason = 'publishes sensor_msgs/msg/PointCloud2, not sensor_msgs/msg/LaserScan'
+    said_of(ros, DiagnosticStatus.ERROR, 'not heard', reason)
+    ros.spin_for(1.5)
+    assert len([text for text in warnings if reason in text]) == 1
+
+
+def test_who_cannot_hear_the_sectors_is_named(ros, driver, warnings):
+    ros.make_node(ObstacleDistanceNode)
+    driver.node.create_subscription(Image, 'obstacle_distance', print, 10)
+    scans = ros.publisher(LaserScan, 'scan')
+    ros.node.create_timer(0.05, lambda: scans.publish(scan(mixed(), header=header(0))))
+    reason = 'expects sensor_msgs/msg/Image on /obstacle_distance, not sensor_msgs/msg/LaserScan'
+    said_of(ros, DiagnosticStatus.WARN, reason)
+    assert [text for text in warnings if reason in text]
+
+
+def test_where_nobody_hears_the_sectors_the_remedy_is_said(ros, warnings):
+    ros.make_node(ObstacleDistanceNode)
+    scans = ros.publisher(LaserScan, 'scan')
+    ros.node.create_timer(0.05, lambda: scans.publish(scan(mixed(), header=header(0))))
+    said_of(ros, DiagnosticStatus.WARN, 'nobody hears /obstacle_distance', 'mavros')
+    assert len([text for text in warnings if 'nobody hears /obstacle_distance' in text]) == 1
+
+
+def test_diagnostics_count_what_came_was_passed_on_and_was_refused(ros, warnings):
+    ros.make_node(ObstacleDistanceNode)
+    got = ros.collect(LaserScan, 'obstacle_distance')
+    scans = ros.publisher(LaserScan, 'scan')
+    said_of(ros, DiagnosticStatus.ERROR, 'no scan for 0.5 s: /scan has publishers: 1')
+    scans.publish(scan(mixed(), header=header(0), angle_increment=0.0))
+    timer = ros.node.create_timer(0.05, lambda: scans.publish(scan(mixed(), header=header(0))))
+    values = read(said_of(ros, DiagnosticStatus.WARN, '/scan refused', 'angle_increment 0.0'))
+    received, passed_on = int(values['scans received']), int(values['passed on'])
+    assert (received - passed_on, values['refused']) == (1, '1')
+    assert 'angle_increment 0.0' in values['last fault']
+    said_of(ros, DiagnosticStatus.OK, 'scans of /scan are passed on to /obstacle_distance')
+    assert len(got) >= passed_on
+    timer.cancel()
+    said_of(ros, DiagnosticStatus.ERROR, 'no scan for')
+    assert len([text for text in warnings if text.startswith('no scan for')]) == 2
+
+
+def test_a_subscriber_that_asks_for_more_than_is_offered_is_named(ros, warnings):
+    reliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+    ros.make_node(
+        ObstacleDistanceNode,
+        parameters={'qos_overrides./obstacle_distance.publisher.reliability': 'best_effort'},
+    )
+    ros.node.create_subscription(LaserScan, 'obstacle_distance', lambda _: None, reliable)
+    said_of(ros, DiagnosticStatus.ERROR, '/obstacle_distance not heard', 'reliable')
