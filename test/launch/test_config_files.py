@@ -179,12 +179,49 @@ def test_aggregator_finds_what_depth_node_says_of_itself_and_misses_it(ros):
         assert status.name.startswith(tuple(analyzer['startswith']))
         assert (status.name == missed) is (suffix == 'model')
     assert analyzer['type'] == 'diagnostic_aggregator/GenericAnalyzer'
-    # A group that nobody speaks for is stale, and the whole robot in error, unless it says this.
+    # A group that nobody speaks for puts the whole robot in error: it has depth_node alone.
     groups = [
         each for each in blocks['analyzers']['ros__parameters'].values() if type(each) is dict
     ]
-    assert len(groups) == 2
-    assert all(group.get('expected') or group.get('discard_stale') for group in groups)
+    assert groups == [analyzer]
+
+
+def avoidance_node():
+    from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
+
+    return AvoidanceNode
+
+
+def obstacle_distance_node():
+    from midas_depth_ros.nodes.obstacle_distance_node import ObstacleDistanceNode
+
+    return ObstacleDistanceNode
+
+
+@pytest.mark.parametrize('made', [avoidance_node, obstacle_distance_node])
+def test_aggregator_misses_a_node_that_a_robot_says_it_runs(ros, made):
+    """With discard_stale a node that has died would be OK (Jazzy's generic_analyzer_base.hpp)."""
+    from driving import diagnostics
+
+    group = made.__name__.removesuffix('_node')
+    path = CONFIG / f'diagnostics_aggregator_{group}.yaml'
+    files = ['--params-file', str(CONFIG / 'diagnostics_aggregator.yaml')]
+    aggregator = ros.make_node(
+        'analyzers',
+        cli_args=['--ros-args', *files, '--params-file', str(path)],
+        automatically_declare_parameters_from_overrides=True,
+    )
+    read = {key: each.value for key, each in aggregator.get_parameters_by_prefix('').items()}
+    assert read['path'] == 'Robot'
+    assert read['midas_depth.expected'] == ['depth_node: model'], 'the other group is still there'
+    assert read[f'{group}.type'] == 'diagnostic_aggregator/GenericAnalyzer'
+    (prefix,), (missed,) = read[f'{group}.startswith'], read[f'{group}.expected']
+    assert read[f'{group}.timeout'] == 5.0
+    assert f'{group}.discard_stale' not in read
+    ros.make_node(made())
+    assert missed.startswith(prefix)
+    diagnostics(ros, missed, lambda each: each.name == missed)
+    assert path.name in (CONFIG / 'diagnostics_aggregator.yaml').read_text(encoding='utf-8')
 
 
 def test_overrides_are_for_the_input_topics_of_the_default_camera(overrides):
