@@ -7,6 +7,7 @@ cannot be had is a `Refusal`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from typing import TYPE_CHECKING
@@ -99,12 +100,17 @@ class FrameScale:
         # Under auto whichever sensor delivers takes part: on these topics nothing else does.
         of_sensor = self._check if self.source == 'model' else self.source
         listened = tuple(REFERENCE_TYPES) if self.source == 'auto' else (of_sensor,)
-        self._references = {name: ReferenceInput(node, camera, name) for name in listened}
+        self._references: dict[str, ReferenceInput] = {}
         self._node = node
         # Under auto made when a size is set, be it while the node runs: OpenCV may lack markers.
         self._marker: MarkerInput | None = None
-        if self.by_markers:
-            self._marker = MarkerInput(node.settings.marker, estimator)
+        with contextlib.ExitStack() as made:
+            made.callback(self.close)
+            for name in listened:
+                self._references[name] = ReferenceInput(node, camera, name)
+            if self.by_markers:
+                self._marker = MarkerInput(node.settings.marker, estimator)
+            made.pop_all()
         self._found: tuple[ScaleShift | Refusal, Mount] | None = None
         self._found_for: tuple[object, ...] | None = None  # the answer, and what else counts
         self.repeats = False

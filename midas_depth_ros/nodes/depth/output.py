@@ -8,6 +8,7 @@ nav2's watchdogs then stop the robot.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -276,7 +277,10 @@ class MetricOutput(qos.PublisherTable):
         self.view_reaches_m = math.nan  # how high the view reaches `AHEAD_M` ahead
         self._estimator = estimator
         self._mounting = mounting
-        self.scale = FrameScale(node, camera, estimator, mounting)
+        with contextlib.ExitStack() as made:
+            made.callback(super().close)
+            self.scale = FrameScale(node, camera, estimator, mounting)
+            made.pop_all()
         self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
         self._beams: tuple[object, Beams | None] = (None, None)
         # The camera and the mount by parameters of what is remembered.

@@ -109,22 +109,27 @@ class Camera:
     ) -> None:
         """Make the publishers; `input.open()` subscribes. tf: where the mount comes from TF.
 
-        odometry: of the body that carries the camera; shared by all cameras.
+        odometry: of the body that carries the camera; shared by all cameras. Raises ValueError as
+        the publishers and subscriptions do; none of them is left then.
         """
         self.name = name
         self.statistics = CameraStatistics()
         self.calibration = CameraCalibration(node, name)
         self.distance_calibration = DistanceCalibration()
-        self.mounting = Mounting(node, name, tf)
-        self.motion = CameraMotion(odometry, self.mounting)
-        self.mount_calibration = MountCalibration(self.mounting, self.motion)
-        self.input = CameraInput(node, self, transport)
-        self.output = RelativeOutput(node, name, estimator, self.mounting)
-        self.metric = MetricOutput(node, name, estimator, self.mounting)
         self.grids = GridCache()
         self.freeze = FreezeDetector()
         self.bit_depth = BitDepth()
         self.last_answer = LastAnswer()
+        with contextlib.ExitStack() as made:
+            self.mounting = Mounting(node, name, tf)
+            made.callback(self.mounting.close)
+            self.motion = CameraMotion(odometry, self.mounting)
+            self.mount_calibration = MountCalibration(self.mounting, self.motion)
+            self.input = CameraInput(node, self, transport)
+            self.output = RelativeOutput(node, name, estimator, self.mounting)
+            made.callback(self.output.close)
+            self.metric = MetricOutput(node, name, estimator, self.mounting)
+            made.pop_all()
 
     def wanted(self) -> bool:
         """Whether any output of this camera has a subscriber, or a calibration waits for it."""

@@ -7,6 +7,7 @@ ends a node. Messages such as camera_info are also received if they were publish
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -100,15 +101,23 @@ class PublisherTable:
     def __init__(
         self, node: Node, camera: str, kinds: Mapping[str, type], profile: QoSProfile = OUTPUT
     ) -> None:
-        """kinds: name -> message class. Raises ValueError as `make_publisher` does."""
+        """kinds: name -> message class.
+
+        Raises ValueError as `make_publisher` does; no publisher is left then.
+        """
         self._of_node = node
-        self._publishers = {
-            name: make_publisher(node, kind, f'{camera}/{name}', profile)
-            for name, kind in kinds.items()
-        }
+        self._publishers: dict[str, Publisher] = {}
+        with contextlib.ExitStack() as made:
+            made.callback(self._close_publishers)
+            for name, kind in kinds.items():
+                self._publishers[name] = make_publisher(node, kind, f'{camera}/{name}', profile)
+            made.pop_all()
 
     def close(self) -> None:
         """Destroy the publishers."""
+        self._close_publishers()
+
+    def _close_publishers(self) -> None:
         for publisher in self._publishers.values():
             self._of_node.destroy_publisher(publisher)
         self._publishers = {}
