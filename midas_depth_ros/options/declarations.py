@@ -59,6 +59,7 @@ class Spec:
     live: bool
     check: Callable[[Any], str] | None
     out_of_range_hint: str = ''
+    at_start: bool = False
 
     @property
     def kind(self) -> str:
@@ -66,6 +67,12 @@ class Spec:
         if isinstance(self.default, tuple):
             return 'string array'
         return {bool: 'bool', int: 'int', float: 'double', str: 'string'}[type(self.default)]
+
+    def read(self, fixed: str) -> str:
+        """When it is read; fixed: when those of its node are that are not live."""
+        if self.live:
+            return 'live'
+        return 'at start' if self.at_start else fixed
 
     @property
     def may_be_unknown(self) -> bool:
@@ -153,13 +160,14 @@ def parameter(
     live: bool = False,
     check: Callable[[Any], str] | None = None,
     out_of_range_hint: str = '',
+    at_start: bool = False,
 ) -> Any:
     """Declare one parameter as a dataclass field.
 
     live: takes effect at the next frame; others are read when the node is configured and cannot be
-    changed later. check: returns what is wrong with a value, or ''. out_of_range_hint: added to the
-    error for a value outside the bounds. NaN is only accepted where it is the default; it means
-    "unknown".
+    changed later. at_start: of a lifecycle node, read once when it starts. check: returns what is
+    wrong with a value, or ''. out_of_range_hint: added to the error for a value outside the bounds.
+    NaN is only accepted where it is the default; it means "unknown".
     """
     metadata = {
         'text': text,
@@ -170,6 +178,7 @@ def parameter(
         'live': live,
         'check': check,
         'out_of_range_hint': out_of_range_hint,
+        'at_start': at_start,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -160,6 +160,7 @@ class DepthNodeSettings(Options):
         True,
         'Configure and activate at start; false leaves the transitions to a lifecycle manager (for '
         "nav2's use bond_timeout 0.0, since this node has no bond: config/nav2_example.yaml).",
+        at_start=True,
     )
     model: str = parameter(
         'auto',

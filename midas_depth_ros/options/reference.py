@@ -147,7 +147,7 @@ def yaml_value(value: Any) -> str:
 
 def reading(node: NodeReference, spec: Spec) -> str:
     """Return when a parameter is read."""
-    return 'live' if spec.live else node.fixed
+    return spec.read(node.fixed)
 
 
 def render_yaml(node: NodeReference) -> str:
@@ -155,8 +155,10 @@ def render_yaml(node: NodeReference) -> str:
     commands = [RUN_COMMAND.format(node=node.name)]
     if node.launch_file:
         commands.insert(0, LAUNCH_COMMAND.format(launch_file=node.launch_file))
+    kinds = {node.fixed, *(reading(node, spec) for spec in node.specs())}
+    fixed = '\n# '.join(text for kind, text in FIXED.items() if kind in kinds)
     header = YAML_HEADER.format(
-        node=node.name, commands='\n'.join(commands), fixed=FIXED[node.fixed], command=COMMAND
+        node=node.name, commands='\n'.join(commands), fixed=fixed, command=COMMAND
     )
     lines = [header, f'/**/{node.name}:  # in any namespace', f'{INDENT}ros__parameters:']
     open_groups: list[str] = []

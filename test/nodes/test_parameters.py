@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rclpy.node
 from fakes import BrightnessEstimator
+from rclpy.parameter import Parameter
 
 from midas_depth_ros.nodes.avoidance_node import AvoidanceNode
 from midas_depth_ros.nodes.depth.metric_sources import mount_of
@@ -257,6 +258,22 @@ def test_what_cannot_be_meant_is_refused(ros, name, sent, words):
     assert (server.current, node.describe_parameter(name)) == before
     with pytest.raises(ValueError, match=re.escape(words)):
         ParameterServer(ros.make_node('first', parameters={name: sent}), Example)
+
+
+def test_what_is_read_at_the_start_is_refused_also_while_others_may_change(ros):
+    """autostart is read once, before a lifecycle manager could change it."""
+    node = ros.make_node(
+        DepthNode, lambda settings: BrightnessEstimator(), parameters={'autostart': False}
+    )
+    descriptor = node.describe_parameter('autostart')
+    assert descriptor.read_only
+    assert descriptor.additional_constraints.endswith('at start')
+    (result,) = node.set_parameters([Parameter('autostart', value=True)])
+    assert not result.successful
+    assert 'it is read when the node starts' in result.reason
+    for name, value in (('autostart', False), ('num_threads', 2)):
+        (result,) = node.set_parameters([Parameter(name, value=value)])
+        assert result.successful, result.reason
 
 
 def test_what_is_fixed_may_be_set_to_what_it_is(ros):

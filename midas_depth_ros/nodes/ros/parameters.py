@@ -266,11 +266,11 @@ def descriptor_of(spec: Spec, reading: str) -> ParameterDescriptor:
     constraints = [
         f'{ONE_OF}{json.dumps(spec.choices)}' if spec.choices else limits,
         'nan means unknown' if spec.may_be_unknown else '',
-        'live' if spec.live else reading,
+        spec.read(reading),
     ]
     descriptor = ParameterDescriptor(
         description=text,
-        read_only=not spec.live and reading == 'at start',
+        read_only=spec.read(reading) == 'at start',
         additional_constraints='; '.join(filter(None, constraints)),
     )
     if spec.minimum is None or spec.maximum is None or spec.may_be_unknown:
