@@ -425,11 +425,24 @@ def soft(blur: float) -> Callable[[Picture], Picture]:
     return lambda rgb: cv2.GaussianBlur(rgb, (0, 0), blur * rgb.shape[1] / 256)
 
 
+def soft_below(blur: float, share: float) -> Callable[[Picture], Picture]:
+    """Blur the lower part alone, with a soft border, as a lens does that is wet there."""
+
+    def blurred(rgb: Picture) -> Picture:
+        height = len(rgb)
+        below = np.clip((np.arange(height) / height - (1 - share)) / 0.05 + 0.5, 0, 1)
+        below = below[:, np.newaxis, np.newaxis]
+        return stored(rgb * (1 - below) + soft(blur)(rgb) * below)
+
+    return blurred
+
+
 COPIES: dict[str, Callable[[Picture], Picture]] = {
     'as it is': lambda rgb: rgb,
     **{f'1/{k} as bright': darkened(k) for k in (2, 4, 8, 16, 32, 64)},
     **{f'1/{k} as bright, noise of 2': darkened(k, 2.0) for k in (8, 16, 32, 64)},
     **{f'blurred by {k} of 256 px': soft(k) for k in (1, 2, 3, 4, 6, 8, 12)},
+    **{f'lower half blurred by {k} px': soft_below(k, 0.5) for k in (2, 3, 4, 8, 12)},
     **{f'{share:.0%} fog': fog(share) for share in (0.5, 0.7, 0.8, 0.9, 0.95)},
     '70 % fog, blurred by 4 px': fog(0.7, 4),
     '90 % fog, blurred by 4 px': fog(0.9, 4),

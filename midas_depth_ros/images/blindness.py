@@ -28,6 +28,9 @@ MIN_CONTRAST_SHARE = 0.12  # contrast / mean brightness; less is fog
 MIN_DETAIL = 0.6  # grey levels: structure of 2 to 4 pixels, without noise
 MIN_SHARPNESS = 0.12  # that structure / structure of 8 to 16 pixels
 THIRD_LIMITS = 0.45, 0.12  # the same two for a third of the picture: corridors have bare walls
+# Sharpness of the lower third alone, where the floor is, and as a share of that of the rest; real
+# ones have 0.3 and 0.6 or more. Less structure of 8 to 16 pixels (grey levels) says nothing.
+LOWER_SHARPNESS, LESS_SHARP, STRUCTURE = 0.2, 0.5, 1.5
 BARE = 0.8  # grey levels: a tile that deviates less from an even slope is bare,
 NOISE = 0.51  # as is one that deviates no more than noise does; see `_bare_tiles`
 MAX_BARE = 0.7  # of all tiles, wherever they are
@@ -433,6 +436,7 @@ def _without_parts(
         third = scales.third(index)
         if _contrast_fault(third) or _detail_fault(third, *THIRD_LIMITS):
             _third(blind, index)[:] = True
+    blind[_blurred_from(scales, blind.shape[0]) :] = True
     if not blind.any():
         return GOOD
     share = float(blind.mean())
@@ -442,6 +446,33 @@ def _without_parts(
     # A tile at the edge of a cover is only partly covered, and not bare.
     grown = cv2.dilate(blind.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return Verdict(seen=~grown, partial_reason=text)
+
+
+def _blurred_from(scales: _Scales, rows: int) -> int:
+    """The row of tiles from which on the lower part of the picture is blurred, and the rest is not;
+    `rows` = none.
+
+    A lens that is wet, misted or smeared below blurs the floor and what is near, and nothing else.
+    """
+    finest = scales.finest_by_tile.mean(axis=1)
+    fine = _by_tile(scales.fine, TILE // 2).mean(axis=1) - 0.25 * finest
+    rough = _by_tile(scales.rough, TILE // 8).mean(axis=1)
+    third = max(1, round(rows / 3))
+    sharp = [
+        float(fine[part].mean() / rough[part].mean())
+        for part in (np.s_[:third], np.s_[third:-third], np.s_[-third:])
+        if rough[part].size and rough[part].mean() > STRUCTURE**2
+    ]
+    # A plain floor has no more structure when it is sharp.
+    if len(sharp) < 2 or not rough[-third:].mean() > STRUCTURE**2:
+        return rows
+    limit = min(LOWER_SHARPNESS**2, LESS_SHARP**2 * max(sharp))
+    if not sharp[-1] < limit:
+        return rows
+    begin = rows - third
+    while begin and fine[begin - 1] < limit * rough[begin - 1]:
+        begin -= 1
+    return begin
 
 
 def _regions(mask: Tiles, least: float) -> Tiles:

@@ -296,8 +296,10 @@ def _check_restarts(
 def _check_whole(
     ending: Ending, frame: JpegFrame, covered: set[tuple[int, int]], size: int
 ) -> None:
-    """Raise TruncatedPicture where scans are missing before an uncertain end."""
-    if ending is Ending.KNOWN:
+    """Raise TruncatedPicture where scans are missing: before an uncertain end, or of a progressive
+    picture, whose later scans may have been cut off and an end marker put behind the rest.
+    """
+    if ending is Ending.KNOWN and frame.marker != PROGRESSIVE:
         return
     missing = len(frame.components) * COEFFICIENTS > len(covered)
     if missing or (ending is Ending.MISSING and frame.marker not in HUFFMAN_FRAMES):

@@ -255,6 +255,28 @@ def test_a_side_that_is_fogged_or_blurred_says_nothing(samples, alter):
             assert hidden[third].mean() > 0.9
 
 
+def blurred_below(rgb, of_256, share) -> np.ndarray:
+    """What a lens gives that is wet below."""
+    down = np.arange(len(rgb)) / len(rgb)
+    below = np.clip((down - (1 - share)) / 0.05 + 0.5, 0, 1)[:, np.newaxis, np.newaxis]
+    return stored(rgb * (1 - below) + blurred(rgb, of_256) * below)
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize('share', [0.5, 0.6, 0.66])
+@pytest.mark.parametrize('of_256', [4, 8, 12])
+def test_a_lower_part_that_is_blurred_says_nothing(real, of_256, share):
+    """Where the floor is, and what is near."""
+    chosen = [rgb for name, rgb in real.items() if name.rpartition('/')[2] not in BARE_WALLS][::9]
+    good = 0
+    for rgb in chosen:
+        verdict = judge_picture(blurred_below(rgb, of_256, share))
+        hidden = np.isnan(verdict.masked(np.ones(rgb.shape[:2], np.float32)))
+        if hidden[-len(rgb) // 3 :].mean() < 0.9:
+            good += 1
+    assert good <= 0.05 * len(chosen)
+
+
 SHAPE = 480, 640, 3
 BARS = ((255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 255), (255, 0, 0),
         (0, 0, 255), (0, 0, 0))  # fmt: skip

@@ -150,7 +150,7 @@ def test_a_progressive_picture_without_its_last_scans_is_cut():
     scans = [at for at in range(len(data) - 1) if data[at : at + 2] == b'\xff\xda']
     tables = [data.rfind(b'\xff\xc4', 0, at) for at in scans]
     for at in tables[1:]:
-        for behind in (b'', END + FILM):
+        for behind in (b'', END, END + FILM):
             with pytest.raises(errors.TruncatedPicture):
                 decoded(data[:at] + behind)
 
