@@ -27,9 +27,19 @@ MOST_TILT_RAD, HEIGHT_FACTOR = math.radians(15.0), 1.5
 
 @dataclasses.dataclass(frozen=True)
 class FloorPlane:
-    """A floor in the metres of a frame. plane: (3,) float64, 1/m: 1/Z = plane . (x', y', 1)."""
+    """A floor in the metres of a frame. plane: (3,) float64, 1/m: 1/Z = plane . (x', y', 1).
+
+    fit: by what it differs from the floor of the mount.
+    """
 
     plane: NDArray[np.float64]
+    fit: ScaleShift
+
+    @classmethod
+    def of(cls, fit: ScaleShift, mount: CameraMount) -> FloorPlane:
+        """Return where the floor of a fit lies in a camera that is mounted so."""
+        expected = mount.ground_normal() / mount.height_m
+        return cls((expected - np.array([0.0, 0.0, fit.shift])) / fit.scale, fit)
 
     @property
     def lens_height_m(self) -> float:
@@ -74,8 +84,7 @@ def floor_in_metres(
     fit = fit or fit_ground_plane(inverse, grid, mount)
     if isinstance(fit, Refusal):
         return fit
-    expected = mount.ground_normal() / mount.height_m
-    found = FloorPlane((expected - np.array([0.0, 0.0, fit.shift])) / fit.scale)
+    found = FloorPlane.of(fit, mount)
     normal = found.plane * found.lens_height_m
     tilt = math.acos(max(-1.0, min(1.0, float(normal @ mount.ground_normal()))))
     if tilt > MOST_TILT_RAD:
@@ -97,7 +106,8 @@ class FloorHeight:
     """Heights above the floor of one camera, frame by frame.
 
     A frame without a floor of its own is measured by the last one for `expiry_s`, as its scale is:
-    a box that begins to fill the picture must not lose its height before the metres end. `reason`:
+    a box that begins to fill the picture must not lose its height before the metres end. How the
+    camera is tilted by then counts. `reason`:
     why heights are unknown, '' if they are not.
     """
 
@@ -132,6 +142,8 @@ class FloorHeight:
             self._floor, self._seen_s, self.reason = found, stamp_s, ''
         elif mount is None or not 0 <= stamp_s - self._seen_s <= expiry_s:
             self._floor, self.reason = None, found.reason
+        elif self._floor is not None:
+            self._floor = FloorPlane.of(self._floor.fit, mount)
         if self._floor is None:
             return np.full(depth_z.shape, np.nan, np.float32)
         return self._floor.heights(depth_z, grid)

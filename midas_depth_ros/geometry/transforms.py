@@ -120,6 +120,14 @@ class _Link:
         if opposite or first == last != middle:
             self._flips = [*self._flips[-FLIPS:], self.stamps[index]]
 
+    def around(self, stamp_ns: int) -> tuple[int, int]:
+        """The stamps of the entries around a stamp; twice the stamp at an entry, or outside."""
+        gap_s = self.gap_s(stamp_ns)
+        if not 0 < gap_s < math.inf:
+            return stamp_ns, stamp_ns
+        after = bisect.bisect_left(self.stamps, stamp_ns)
+        return self.stamps[after - 1], self.stamps[after]
+
     def gap_s(self, stamp_ns: int) -> float:
         """How far apart the entries around a stamp are; 0 at an entry, inf outside."""
         if self.static:
@@ -204,6 +212,15 @@ class TransformTree:
                 f'{apart_s:.2f} s before it'
             )
         return first[0], last[0]
+
+    def around(self, target: str, source: str, stamp_ns: int) -> tuple[int, int]:
+        """Return the stamps of the transforms between which was interpolated at a stamp; of several
+        moving frames those that are farthest apart. Raises `TransformFault`.
+        """
+        with self._lock:
+            ups, downs = self._chains(target, source, stamp_ns)
+            each = (self._links[name].around(stamp_ns) for name in (*ups, *downs))
+            return max(each, key=lambda pair: pair[1] - pair[0], default=(stamp_ns, stamp_ns))
 
     def gap_s(self, target: str, source: str, stamp_ns: int) -> float:
         """Return how far apart the transforms are between which was interpolated at a stamp.

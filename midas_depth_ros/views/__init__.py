@@ -2,7 +2,7 @@
 
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.views.drawing import ViewError
-from midas_depth_ros.views.guided import enlarge_along_edges
+from midas_depth_ros.views.guided import enlarge_along_edges, enlarge_bilinearly
 from midas_depth_ros.views.heatmap import (
     COLORMAPS,
     Heatmap,
@@ -27,6 +27,7 @@ __all__ = [
     'contact_sheet',
     'encode_animation',
     'enlarge_along_edges',
+    'enlarge_bilinearly',
     'metric_heatmap',
     'one_above_other',
     'side_by_side',

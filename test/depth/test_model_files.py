@@ -134,7 +134,7 @@ def test_every_export_of_both_networks_runs(
     if precision == 'int8':
         pytest.importorskip('nncf')
     weights = 'embedded' if model == 'embedded' else str(golden_weights_file)
-    options = ['--precision', precision, '--count', '16', '--output', str(tmp_path / 'net.xml')]
+    options = ['--precision', precision, '--output', str(tmp_path / 'net.xml')]
     result = CliRunner().invoke(main, ['export', weights, *options])
     assert result.exit_code == 0, result.output
     chosen = 'int8' if precision == 'int8' else 'auto'

@@ -101,6 +101,18 @@ def test_relative_depth_is_turned_over_and_zero_is_near_not_infinite(toy: ModelS
     assert np.isnan(depth.finish(-output, (1, 3))).all()
 
 
+def test_relative_depth_of_a_partly_blind_picture_is_known_beside_the_blind_part(
+    toy: ModelSpec,
+) -> None:
+    depth = dataclasses.replace(toy, output=Output.RELATIVE_DEPTH, depth_range_m=None)
+    answer = np.full((12, 8), 0.5, np.float32)
+    whole = depth.enlarge(answer, (24, 16))
+    answer[:4] = np.nan
+    partly = depth.enlarge(answer, (24, 16))
+    np.testing.assert_allclose(partly[12:], whole[12:])
+    assert np.isnan(partly[:6]).all()
+
+
 def test_the_estimator_gives_metres_where_the_network_does(toy: ModelSpec) -> None:
     estimator = load_estimator('toy', 'opencv')
     assert estimator.gives is Output.METRIC_DEPTH

@@ -167,3 +167,20 @@ def test_a_fit_is_not_carried_where_metres_are_no_line():
     assert fit_in_metres(fit, ScaleShift(2.0, 0.1, far_end=0.01)) is None
     refused = Refusal('no floor')
     assert fit_in_metres(refused, fit) is refused
+
+
+@pytest.mark.parametrize('tilt', [0.02, 0.05, 0.1, -0.1])
+def test_the_last_floor_is_where_the_camera_that_has_tilted_since_sees_it(tilt):
+    """The front of a box fills the picture: no floor of its own, and the Imu knows the tilt."""
+    grid, heights = GRID, FloorHeight()
+    before = CameraMount(0.5, 0.3)
+    floor = np.maximum(before.ground_inverse_depth(grid), 0.1).astype(np.float32)
+    heights.update(0.0, floor, 1 / floor, grid, before)
+    mount = CameraMount(0.5, 0.3 - tilt)
+    ahead, _, up = (axis[0] * grid[0] + axis[1] * grid[1] + axis[2] for axis in mount.body_axes())
+    ground = mount.ground_inverse_depth(grid)
+    inverse = np.maximum(np.maximum(ground, ahead / 0.55), 0.1).astype(np.float32)
+    found = heights.update(0.5, inverse, 1 / inverse, grid, mount)
+    front = np.abs(ahead / inverse - 0.55) < 1e-3
+    assert front.sum() > 1000
+    np.testing.assert_allclose(found[front], (0.5 + up / inverse)[front], atol=2e-3)

@@ -255,6 +255,7 @@ def test_the_state_of_a_scale_that_nobody_asks_for_is_not_told():
         metric=MetricDepth(),
         refused='no floor in view',
         view_begins_m=float('nan'),
+        sides_begin_m=float('nan'),
         view_reaches_m=float('nan'),
         wanted=lambda topic: False,
         scale=types.SimpleNamespace(values=dict),

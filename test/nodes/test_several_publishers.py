@@ -367,6 +367,16 @@ def test_two_cameras_alternate_however_seldom_one_of_them_speaks(ratio):
     assert taken
 
 
+def test_a_camera_that_focuses_to_and_fro_is_one():
+    infos = CameraInfoChanges()
+    for number in range(900):
+        focal = 502.0 if number // 150 % 2 else 500.0
+        info = CameraInfo(width=640, height=480, distortion_model='plumb_bob', d=[0.0] * 5)
+        info.k = np.array([focal, 0, 319.5, 0, focal, 239.5, 0, 0, 1])
+        infos.add(info)
+        assert not infos.alternates
+
+
 def test_a_camera_that_is_switched_now_and_then_is_one():
     infos = CameraInfoChanges()
     for number in range(10 * FORGOTTEN):

@@ -54,6 +54,37 @@ def test_a_moving_mount_is_that_of_the_picture_or_none(late_ms, good):
         assert mount.reason.startswith('the newest transform from optical to base_link is 0.30 s')
 
 
+@pytest.mark.parametrize(
+    ('apart_s', 'pitch', 'at_s', 'good'),
+    [
+        (0.4, 0.3, 0.2, True),
+        (6.0, 0.7, 3.0, False),
+        (6.0, 0.7, 0.05, True),  # as near as the mount may be from the picture
+        (6.0, 0.7, 5.95, True),
+        (6.0, 0.102, 3.0, True),  # it stands in its joint
+    ],
+)
+def test_a_joint_that_moved_between_rare_transforms_is_nowhere(apart_s, pitch, at_s, good):
+    tree = TransformTree()
+    for seconds, angle in ((10.0, 0.1), (10.0 + apart_s, pitch)):
+        quaternion = quaternion_of(CameraMount(0.3, angle).body_axes())
+        add(tree, 'base', 'optical', seconds, (0, 0, 0.3), quaternion)
+    found = TfMount(None, tree=tree).mount('optical', 'base', round((10 + at_s) * 1e9))
+    assert isinstance(found, CameraMount) == good, found
+    if not good:
+        assert f'{apart_s:.2f} s apart' in found.reason
+
+
+def test_a_camera_that_two_publishers_place_is_nowhere():
+    tree = TransformTree()
+    for number in range(20):
+        quaternion = quaternion_of(CameraMount(0.3, 0.1).body_axes())
+        place = 0, 0, 0.3 if number % 2 else 1.3
+        add(tree, 'base', 'optical', 10 + 0.1 * number, place, quaternion)
+    found = TfMount(None, tree=tree).mount('optical', 'base', round(11.9e9))
+    assert 'in two places' in found.reason
+
+
 def test_a_lens_beside_the_frame_is_refused():
     refused = known(CameraMount(0.3, 0.1), x=0.2).mount('optical', 'base_link', NOW)
     assert 'the lens of optical is 0.20 m from the origin of base_link' in refused.reason

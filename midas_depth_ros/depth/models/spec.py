@@ -404,10 +404,12 @@ class Network:
         return self.output in (Output.RELATIVE_DEPTH, Output.METRIC_DEPTH)
 
     def _inverse(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """1 / depth, of what the network can tell apart; NaN where no depth is above 0."""
+        """1 / depth, of what the network can tell apart; NaN where no depth is above 0, or none is
+        known.
+        """
         if self.depth_range_m:
             return np.asarray(1 / np.clip(depth, *self.depth_range_m), np.float32)
-        farthest = np.max(depth)
+        farthest = depth.max(initial=0.0, where=np.isfinite(depth))
         if not farthest > 0:
             return np.full_like(depth, np.nan)
         return np.asarray(1 / np.maximum(depth, NEAREST_PART * farthest), np.float32)

@@ -174,6 +174,7 @@ class CameraInfoChanges:
     def __init__(self) -> None:
         self._last: list[Any] | None = None
         self._before: list[Any] | None = None
+        self._info: CameraInfo | None = None  # the last one
         self._calm = self._since_turn = CALM_INFOS
         self._since_change = 0
         # How many messages were equal before each return to what was before, one after another: a
@@ -193,12 +194,24 @@ class CameraInfoChanges:
         if content == self._last:
             return self._since_turn == self._calm
         returns = content == self._before and self._since_change < FORGOTTEN
+        returns = returns and not _same_view(self._info, info)
         self._returns = [*self._returns[1 - RETURNS :], self._since_change] if returns else []
         if len(self._returns) >= RETURNS:
             self._since_turn, self._calm = 0, max(CALM_INFOS, 2 * max(self._returns))
-        self._before, self._last = self._last, content
+        self._before, self._last, self._info = self._last, content, info
         self._since_change = 0
         return True
+
+
+def _same_view(one: CameraInfo | None, other: CameraInfo) -> bool:
+    """Whether both are of one camera, which may focus to and fro."""
+    if one is None:
+        return False
+    try:
+        first, second = map(CameraModel.from_camera_info, (one, other))
+    except CameraModelError:
+        return False
+    return (first.width, first.height) == (second.width, second.height) and first.sees_as(second)
 
 
 def content_of(info: CameraInfo) -> list[Any]:

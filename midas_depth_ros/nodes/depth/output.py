@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from geometry_msgs.msg import PointStamped, Vector3Stamped
@@ -53,7 +53,12 @@ from midas_depth_ros.nodes.depth.metric_sources import Mounting
 from midas_depth_ros.nodes.ros import messages
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.options.depth import DepthNodeSettings, MountOptions
-from midas_depth_ros.views import Heatmap, InverseScale, enlarge_along_edges
+from midas_depth_ros.views import (
+    Heatmap,
+    InverseScale,
+    enlarge_along_edges,
+    enlarge_bilinearly,
+)
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -281,10 +286,13 @@ class MetricOutput(qos.PublisherTable):
             made.callback(super().close)
             self.scale = FrameScale(node, camera, estimator, mounting)
             made.pop_all()
-        self._limits: tuple[object, tuple[float, float]] = (None, (0.0, 0.0))
+        # Of the scan: shape, step and mount that its first and last angle are for, and the camera.
+        self._limits: tuple[object, CameraModel | None, tuple[float, float]] = (
+            None, None, (0.0, 0.0),
+        )  # fmt: skip
         self._beams: tuple[object, Beams | None] = (None, None)
-        # The camera and the mount by parameters of what is remembered.
-        self._of: tuple[CameraModel | None, MountOptions] | None = None
+        # The camera of what is remembered, and the parameters by which its metres were measured.
+        self._of: tuple[CameraModel | None, tuple[Any, ...]] | None = None
         # The stamp (s) of the last scan, and how to make one like it of ranges, limits and header.
         self._last_scan: tuple[float, int, Callable[..., LaserScan]] | None = None
 
@@ -329,19 +337,22 @@ class MetricOutput(qos.PublisherTable):
         return metric
 
     def _changed(self, view: FrameView) -> bool:
-        """Whether the camera sees otherwise now than before, or is mounted otherwise."""
-        now, before = self._mounting.parameters, self._of
+        """Whether the camera sees otherwise now than before, or is mounted otherwise, or what its
+        metres are measured by is said to be another.
+        """
+        now, before = _measures_by(view.settings, self._mounting.parameters), self._of
         self._of = view.camera, now
         if before is None:  # nothing is remembered
             return False
-        camera, mount = before
+        camera, measures = before
         same = view.camera is camera or (
             camera is not None and view.camera is not None and view.camera.sees_as(camera)
         )
         if same:
             self._of = camera, now  # or many small changes would pass for none
+        unchanged = all(one is other for one, other in zip(now, measures, strict=True))
         # As texts, since NaN, which is what is not set, equals nothing.
-        return not (same and (now is mount or repr(now) == repr(mount)))
+        return not (same and (unchanged or repr(now) == repr(measures)))
 
     @property
     def needs_calibration(self) -> bool:
@@ -421,15 +432,17 @@ class MetricOutput(qos.PublisherTable):
 
     def _enlarged_depth(self, view: FrameView, metric: MetricFrame) -> NDArray[np.float32]:
         """Metric depth at `view.size`."""
-        limits = view.settings.depth
-        # What is fused is in 1/m already; else relative inverse depth is enlarged only once.
-        small = metric.inverse if view.settings.fusion.enabled else view.inverse_depth
+        limits, fused = view.settings.depth, view.settings.fusion.enabled
+        # What is fused is in 1/m already, and no answer of the network, which may have a range.
+        small = metric.inverse if fused else view.inverse_depth
         if limits.edge_aware:
             enlarged = enlarge_along_edges(small, view.rgb, view.size)
+        elif fused:
+            enlarged = enlarge_bilinearly(small, view.size)
         else:
             enlarged = view.enlarged(self._estimator, small)
         bounds = {'min_depth_m': limits.min, 'max_depth_m': limits.max}
-        if view.settings.fusion.enabled:
+        if fused:
             return depth_of_inverse(enlarged, **bounds)
         return metric.scale.depth(enlarged, **bounds)
 
@@ -488,14 +501,18 @@ class MetricOutput(qos.PublisherTable):
     def _angles(self, view: FrameView, grid: Grid, mount: CameraMount) -> tuple[float, float]:
         """First and last angle of the scan; constant, as SLAM expects.
 
-        So the Imu does not count here, and the first mount from TF is kept.
+        So the Imu does not count here, the first mount from TF is kept, and a camera that focuses
+        is that of before.
         """
         fixed = self._mounting.by_parameters()
         step = view.settings.scan.angle_increment
-        key = view.camera, view.inverse_depth.shape, step, fixed
-        if self._limits[0] != key:
-            self._limits = key, scan_limits(grid, fixed or mount, step)
-        return self._limits[1]
+        key, camera = (view.inverse_depth.shape, step, fixed), view.camera
+        before, of, angles = self._limits
+        same = of is camera or (of is not None and camera is not None and camera.sees_as(of))
+        if before != key or not same:
+            angles = scan_limits(grid, fixed or mount, step)
+            self._limits = key, camera, angles
+        return angles
 
     def _beams_of(
         self, view: FrameView, grid: Grid, mount: CameraMount, angles: tuple[float, float]
@@ -517,6 +534,12 @@ class MetricOutput(qos.PublisherTable):
             self.view_reaches_m = made.view_reaches_m
             return made
         return self._beams[1]
+
+
+def _measures_by(settings: DepthNodeSettings, mount: MountOptions) -> tuple[Any, ...]:
+    """The parameters that make metres of what is seen."""
+    scale = settings.scale
+    return mount, settings.marker, settings.reference, scale.fixed_scale, scale.fixed_shift
 
 
 def scale_values(output: MetricOutput, idle: str = '') -> dict[str, str]:

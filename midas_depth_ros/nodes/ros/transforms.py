@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 NEAR_S = 0.1  # how far from the picture's stamp the transform of a mount may be
+STILL_RAD, STILL_M = 0.01, 0.02  # a frame that has moved by no more stands in its joint
+BY_TURNS = (
+    'TF says by turns that {} is in two places, as two publishers do: let only one of them publish '
+    'its transform'
+)
 MOST_ASIDE_M = 0.05  # of the lens from the body frame's origin, seen from above
 
 
@@ -198,10 +203,7 @@ class TfMount:
             )
         flipping = self._tree.flipping(fixed_frame, frame)
         if flipping:
-            return Refusal(
-                f'TF says by turns that {flipping} is in two places, as two publishers do: let '
-                'only one of them publish its transform'
-            )
+            return Refusal(BY_TURNS.format(flipping))
         oldest, newest = span
         nearest = min(max(stamp, oldest), newest)
         if nearest == stamp:
@@ -235,11 +237,38 @@ class TfMount:
             span = self._tree.span(other, frame)
             oldest, newest = (stamp, stamp) if span is None else span
             nearest = min(max(stamp, oldest), newest)
-            if abs(nearest - stamp) <= NEAR_S * NANOSECONDS:
-                return self._tree.lookup(other, frame, nearest)
-            return Refusal(self._far(f'from {frame} to {other}', stamp, nearest))
+            if abs(nearest - stamp) > NEAR_S * NANOSECONDS:
+                return Refusal(self._far(f'from {frame} to {other}', stamp, nearest))
+            found = self._tree.lookup(other, frame, nearest)
+            if span is not None and (fault := self._moving_unseen(frame, other, nearest)):
+                return Refusal(fault)
+            return found
         except TransformFault as error:
             return self._unknown(frame, other, error)
+
+    def _moving_unseen(self, frame: str, other: str, stamp: int) -> str:
+        """Why nobody knows where a moving frame was between two transforms; '' = it is known.
+
+        Raises TransformFault.
+        """
+        flipping = self._tree.flipping(other, frame)
+        if flipping:
+            return BY_TURNS.format(flipping)
+        before, after = self._tree.around(other, frame, stamp)
+        gap_s = (after - before) / NANOSECONDS
+        near_s = min(stamp - before, after - stamp) / NANOSECONDS
+        if gap_s <= BETWEEN_S or near_s <= NEAR_S:
+            return ''
+        first, last = (self._tree.lookup(other, frame, each) for each in (before, after))
+        turned = rotation_of(first.quaternion).T @ rotation_of(last.quaternion)
+        turned_rad = math.acos(max(-1.0, min(1.0, (float(np.trace(turned)) - 1) / 2)))
+        moved_m = float(np.linalg.norm(last.position - first.position))
+        if turned_rad <= STILL_RAD and moved_m <= STILL_M:
+            return ''
+        return (
+            f'{frame} moves in {other}, and the transforms on both sides of the picture are '
+            f'{gap_s:.2f} s apart, more than {BETWEEN_S:g} s'
+        )
 
     @staticmethod
     def _far(between_them: str, stamp: int, nearest: int) -> str:
