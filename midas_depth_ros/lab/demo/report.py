@@ -287,7 +287,7 @@ class DriveView:
         state = drive.state_at(stamp) or 'waiting'
         lines = (
             f'{drive.distance_until(stamp):.1f} m driven, {state}',
-            'grey: room; coloured: scan' if scan is not None else 'no scale: no scan',
+            'blue: seen free; dots: scan' if scan is not None else 'no scale: no scan',
         )
         return view.draw(moment, lines)
 
