@@ -342,7 +342,7 @@ def test_int8_for_another_size_is_found_at_that_size_alone(golden_weights_file: 
     ('arguments', 'code', 'said'),
     [
         (('--network-size', 100), 1, '--network-size is 100: not a multiple of 32: give 96 or 128'),
-        (('--format', 'onnx', '--network-size', 128), 2, 'an ONNX model takes every size'),
+        (('--format', 'onnx', '--network-size', 128), 2, 'an ONNX model is not made for one size'),
     ],
 )
 def test_a_size_that_cannot_be_exported_is_refused(
@@ -356,9 +356,12 @@ def test_a_size_that_cannot_be_exported_is_refused(
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [
-        (('--format', 'onnx', '--network-aspect', 1.5), 'give --network-aspect where the model is'),
+        (
+            ('--format', 'onnx', '--network-aspect', 1.5),
+            'leave --network-aspect out, or give it where',
+        ),
         (('--format', 'onnx', '--pictures', '.'), 'an ONNX model .* so --pictures changes nothing'),
-        (('--format', 'onnx', '--count', 200), 'an ONNX model .* so --count changes nothing'),
+        (('--format', 'onnx', '--count', 100), 'an ONNX model .* so --count changes nothing'),
         (('--pictures', '.'), 'a model in f32 .* so --pictures changes nothing'),
         (('--precision', 'f32', '--count', 20), 'a model in f32 .* so --count changes nothing'),
         (('--precision', 'int8', '--count', 20), '--count limits your pictures: give --pictures'),

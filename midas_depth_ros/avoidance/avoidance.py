@@ -179,7 +179,9 @@ class Avoidance:
         bridge that sends it with that of the velocity before means it.
         """
         fault = self._command_input.take(moment, self.options.command_timeout, self.options)
-        if not fault or linear == angular == 0:
+        if linear == angular == 0:
+            fault = self._command_input.refusal = ''
+        if not fault:
             self._command = (linear, angular)
         return fault
 
@@ -292,7 +294,11 @@ class Avoidance:
             limit, angular = self._forward_limit(command, turn, sight, now_s)
             if sight.source == 'scan' and now_s - self._informed_s > self.options.timeout:
                 # Memory may know what is ahead, but nobody looks there.
-                text = f'nothing ahead is seen; from memory, {limit.text}'
+                text = (
+                    f'nothing ahead is seen; from memory, {limit.text}'
+                    if limit.known
+                    else limit.text
+                )
                 limit = dataclasses.replace(limit, known=False, text=text)
         if command.state or not (limit.known or self.options.turn_without_data):
             angular = 0.0

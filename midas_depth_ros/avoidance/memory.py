@@ -6,6 +6,7 @@ kept for some seconds and moved along by the robot's own motion, until a beam sa
 
 from __future__ import annotations
 
+import collections
 import math
 
 import numpy as np
@@ -21,6 +22,7 @@ CELL_M = 0.05
 BEYOND_M = 2.0  # how far the grid reaches beyond the robot on each side
 MAX_CELLS = 240  # on each side of the grid
 FARTHEST_M = 1e9  # beyond this cell numbers overflow, and nothing is known
+SAME_PLACE_M, SAME_YAW_RAD = 0.02, 0.02  # of a sensor, from scan to scan
 SHIFT_CELLS = 4  # how far the robot may be from the middle of the grid
 
 
@@ -93,20 +95,29 @@ class ViewMemory:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._beams: tuple[float, float, int, SensorPlace] | None = None
-        self._looked_s = np.empty(0)
+        self._place: SensorPlace | None = None
+        # When, and from which angle (rad) to which: a lidar's beams differ from turn to turn.
+        self._looked: collections.deque[tuple[float, float, float]] = collections.deque()
 
     def see(self, view: ScanView, seen_s: float, timeout_s: float) -> None:
         """Take in a scan measured at `seen_s`; its view becomes that of the last `timeout_s`."""
-        coverage = view.coverage
-        if coverage.beams != self._beams:
-            self._beams = coverage.beams
-            self._looked_s = np.full(coverage.beams[2], -np.inf)
+        coverage, place = view.coverage, view.place
+        if self._place is None or _apart(place, self._place):
+            self._looked.clear()
+            self._place = place
+        while self._looked and self._looked[0][0] < seen_s - timeout_s:
+            self._looked.popleft()
         if coverage.view is not None:
-            self._looked_s[coverage.view[0] : coverage.view[1] + 1] = seen_s
-        recent = np.flatnonzero(self._looked_s >= seen_s - timeout_s)
-        if recent.size:
-            coverage.widen(int(recent[0]), int(recent[-1]))
+            self._looked.append((seen_s, *coverage.looks_from_to()))
+        if self._looked:
+            _, first, last = zip(*self._looked, strict=True)
+            coverage.widen(min(first), max(last))
+
+
+def _apart(one: SensorPlace, other: SensorPlace) -> bool:
+    """Whether a sensor is elsewhere, by more than a transform trembles."""
+    moved = max(abs(one.x - other.x), abs(one.y - other.y))
+    return moved > SAME_PLACE_M or abs(one.yaw - other.yaw) > SAME_YAW_RAD
 
 
 class FreeMemory:

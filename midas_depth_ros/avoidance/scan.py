@@ -67,23 +67,33 @@ class ScanCoverage:
         self._rings = _rings(farthest)
         self._table = self._known_by_ring(smallest_obstacle_m)
 
-    @property
-    def beams(self) -> tuple[float, float, int, SensorPlace]:
-        """First angle (rad), step (rad) and number of the beams, and where the sensor is."""
-        return self._first, self._turns * self._step, len(self._reach), self._place
+    def looks_from_to(self) -> tuple[float, float]:
+        """Return the angles (rad) between which it knows anything, the lesser one first; (0, 0) if
+        it knows nothing.
+        """
+        if self.view is None:
+            return 0.0, 0.0
+        ends = [self._first + self._turns * self._step * index for index in self.view]
+        return min(ends), max(ends)
 
-    def widen(self, first: int, last: int) -> None:
-        """Count the beams from `first` to `last` as looked along, too, on a side where the view has
+    def widen(self, first_rad: float, last_rad: float) -> None:
+        """Count the beams between two angles as looked along, too, on a side where the view has
         become narrower by more than its border wavers.
         """
         if self.view is None:
             return
         begin, end = self.view
+        ends = sorted((self._beam_at(first_rad), self._beam_at(last_rad)))
         margin = BORDER_RAD / self._step
         self.view = (
-            first if begin - first > margin else begin,
-            last if last - end > margin else end,
+            ends[0] if begin - ends[0] > margin else begin,
+            ends[1] if ends[1] - end > margin else end,
         )
+
+    def _beam_at(self, angle_rad: float) -> int:
+        """The beam nearest to an angle."""
+        index = round((angle_rad - self._first) * self._turns / self._step)
+        return min(max(index, 0), len(self._reach) - 1)
 
     def knows(self, x: Floats, y: Floats) -> Booleans:
         """Return whether each place is known: seen free, or the front of something hit."""

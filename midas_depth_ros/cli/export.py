@@ -172,14 +172,17 @@ def export(
 def check_used(ctx: click.Context, form: str, precision: str) -> None:
     """Raise UsageError for an option that would change nothing."""
 
+    defaults = {option.name: option.get_default(ctx) for option in ctx.command.params}
+
     def given(name: str) -> bool:
-        return ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        written = ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        return written and ctx.params[name] != defaults[name]
 
     sizes = [name for name in ('network_size', 'network_aspect') if given(name)]
     if form == 'onnx' and sizes:
         raise click.UsageError(
-            f'an ONNX model takes every size, and nothing is measured for it: give '
-            f'--{sizes[0].replace("_", "-")} where the model is used'
+            f'an ONNX model is not made for one size, and nothing is measured for it: leave '
+            f'--{sizes[0].replace("_", "-")} out, or give it where the model is used'
         )
     for name in ('pictures', 'count'):
         if not given(name):

@@ -216,10 +216,10 @@ def load(
 ) -> T:
     """Return what `read` makes of the entry's folder; an entry that it refuses is rebuilt once.
 
-    `anew`: build it in any case. Raises what `build` and `read` raise, and OSError where neither
-    the cache nor a temporary folder takes the files.
+    `anew`: build it in any case, if it can be kept. Raises what `build` and `read` raise, and
+    OSError where neither the cache nor a temporary folder takes the files.
     """
-    with provide(key, build, needed, anew=anew) as entry:
+    with provide(key, build, needed, anew=anew, or_before=anew) as entry:
         try:
             before = entry.folder.stat().st_ino
             loaded = read(entry.folder)
@@ -235,11 +235,17 @@ def load(
 
 @contextlib.contextmanager
 def provide(
-    key: Key, build: Build, needed: Collection[str] = (), *, anew: bool = False
+    key: Key,
+    build: Build,
+    needed: Collection[str] = (),
+    *,
+    anew: bool = False,
+    or_before: bool = False,
 ) -> Iterator[Entry]:
     """The entry, built if needed; its files last for the context where none can be kept.
 
-    `anew`: build in any case. Raises what `build` raises, and OSError as `load` does.
+    `anew`: build in any case; `or_before`: where that cannot be kept, the entry before it will do.
+    Raises what `build` raises, and OSError as `load` does.
     """
     folder = cache_folder()
     entry = _sound(folder / key.name, key, needed) if folder and not anew else None
@@ -250,10 +256,13 @@ def provide(
                 entry = None if anew else _sound(folder / key.name, key, needed)
                 entry = entry or _publish(folder, key, build)
         except OSError as error:
-            logger.warning(
-                'cannot keep the converted model in %s (%s): it is converted at every start; name '
-                'another folder by %s', printable(folder), error.strerror or error, DIR_VARIABLE,
-            )  # fmt: skip
+            entry = _sound(folder / key.name, key, needed) if or_before else None
+            if entry is None:
+                logger.warning(
+                    'cannot keep the converted model in %s (%s): it is converted at every start; '
+                    'name another folder by %s',
+                    printable(folder), error.strerror or error, DIR_VARIABLE,
+                )  # fmt: skip
     if entry:
         yield entry
         return

@@ -12,6 +12,7 @@ import math
 import os
 import struct
 import textwrap
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,7 @@ from midas_depth_ros.depth.models.sizes import MOST_ASPECT, OFFICIAL, NetworkSiz
 from midas_depth_ros.depth.models.spec import Network, depth_fault, enlarged
 
 NOTICE_LENGTH = 500
+CLOSE_S = 5.0  # a network that hangs must not keep a program from ending
 # A path, a PIL picture, or a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA, (H, W) or (H, W, 1) grey.
 # OpenCV reads BGR: picture[:, :, ::-1] is RGB.
 PictureLike: TypeAlias = 'str | os.PathLike[str] | Image.Image | NDArray[np.uint8]'
@@ -100,6 +102,7 @@ class DepthEstimator:
         self.notice = notice
         self.licence = spec.weights.licence_text if isinstance(spec, ModelSpec) else ''
         self._network: Backend | None = backend
+        self._turns = threading.Lock()  # a network has one set of buffers
         self._spec = spec
         self.gives = spec.output if spec else Output.RELATIVE_INVERSE_DEPTH
         self.far_end = spec.far_end if spec else -math.inf
@@ -113,8 +116,11 @@ class DepthEstimator:
         DepthError where the network's output is not finite or is the same everywhere, and where
         the estimator is closed.
         """
-        network, rgb = self._loaded(), np.ascontiguousarray(rgb_of(picture))
-        return self._checked(network.infer(network.preprocess(rgb)), rgb)
+        rgb = np.ascontiguousarray(rgb_of(picture))
+        with self._turns:
+            network = self._loaded()
+            small = network.infer(network.preprocess(rgb))
+        return self._checked(small, rgb)
 
     def infer_with_error(
         self, picture: PictureLike
@@ -126,10 +132,13 @@ class DepthEstimator:
         times as much. None for a model that does not say it; `embedded` does. Raises as `infer`
         does, and DepthError for an error that is not finite or negative.
         """
-        network, rgb = self._loaded(), np.ascontiguousarray(rgb_of(picture))
-        if not isinstance(network, LoadedBackend):
-            return self._checked(network.infer(network.preprocess(rgb)), rgb), None
-        small, error = network.infer_with_error(network.preprocess(rgb))
+        rgb = np.ascontiguousarray(rgb_of(picture))
+        with self._turns:
+            network = self._loaded()
+            network_input = network.preprocess(rgb)
+            if not isinstance(network, LoadedBackend):
+                return self._checked(network.infer(network_input), rgb), None
+            small, error = network.infer_with_error(network_input)
         depth = self._checked(small, rgb)
         if error is not None:
             error = network.spec.picture.uncovered(error, rgb.shape[:2])
@@ -197,10 +206,15 @@ class DepthEstimator:
         return np.asarray(factor / known, np.float32)
 
     def close(self) -> None:
-        """Free the network; may be called again."""
-        if self._network is not None:
-            self._network.close()
-            self._network = None
+        """Free the network; may be called again. Waits `CLOSE_S` at most for one that runs."""
+        waited = self._turns.acquire(timeout=CLOSE_S)
+        try:
+            if self._network is not None:
+                self._network.close()
+                self._network = None
+        finally:
+            if waited:
+                self._turns.release()
 
 
 def rgb_of(picture: PictureLike) -> NDArray[np.uint8]:

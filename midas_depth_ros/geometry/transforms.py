@@ -7,6 +7,7 @@ interpolated as tf2 does, or a `TransformFault` that says why there is none.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import threading
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ LISTED = 8  # frames that an error names
 # No robot goes to and fro like that: two publishers say where it is. Within the last FLIP_S at
 # least FLIPS times, each way longer than FLIP_M; wheels that start and brake turn once.
 FLIP_S, FLIPS, FLIP_M = 1.0, 4, 0.02
+STILL_RAD, STILL_M = 0.01, 0.02  # what has moved by no more stands in its joint
 NOTHING = 'nothing was heard on /tf and /tf_static'
 Numbers = tuple[float, ...]  # x, y, z and the quaternion x, y, z, w
 
@@ -120,13 +122,22 @@ class _Link:
         if opposite or first == last != middle:
             self._flips = [*self._flips[-FLIPS:], self.stamps[index]]
 
-    def around(self, stamp_ns: int) -> tuple[int, int]:
-        """The stamps of the entries around a stamp; twice the stamp at an entry, or outside."""
+    def moved_unseen(self, stamp_ns: int, most_gap_s: float, near_s: float) -> float:
+        """How far apart the entries around a stamp are, where it has moved between them and they
+        are too far apart for anybody to know where it was; else 0.
+        """
         gap_s = self.gap_s(stamp_ns)
-        if not 0 < gap_s < math.inf:
-            return stamp_ns, stamp_ns
+        if not most_gap_s < gap_s < math.inf:
+            return 0.0
         after = bisect.bisect_left(self.stamps, stamp_ns)
-        return self.stamps[after - 1], self.stamps[after]
+        away = min(stamp_ns - self.stamps[after - 1], self.stamps[after] - stamp_ns)
+        if away <= near_s * NANOSECONDS:
+            return 0.0
+        (parent, numbers), (other, following) = self.entries[after - 1 : after + 1]
+        dot = sum(one * two for one, two in zip(numbers[3:], following[3:], strict=True))
+        turned_rad = 2 * math.acos(min(1.0, abs(dot)))
+        still = turned_rad <= STILL_RAD and math.dist(numbers[:3], following[:3]) <= STILL_M
+        return 0.0 if still and parent == other else gap_s
 
     def gap_s(self, stamp_ns: int) -> float:
         """How far apart the entries around a stamp are; 0 at an entry, inf outside."""
@@ -213,14 +224,20 @@ class TransformTree:
             )
         return first[0], last[0]
 
-    def around(self, target: str, source: str, stamp_ns: int) -> tuple[int, int]:
-        """Return the stamps of the transforms between which was interpolated at a stamp; of several
-        moving frames those that are farthest apart. Raises `TransformFault`.
+    def moved_unseen(
+        self, target: str, source: str, stamp_ns: int, most_gap_s: float, near_s: float
+    ) -> tuple[str, float]:
+        """Return which child between two frames has moved between two transforms that are farther
+        apart than `most_gap_s`, and by how much they are; '' = none.
+
+        A stamp within `near_s` of one of the two is known by that. Raises `TransformFault`.
         """
         with self._lock:
-            ups, downs = self._chains(target, source, stamp_ns)
-            each = (self._links[name].around(stamp_ns) for name in (*ups, *downs))
-            return max(each, key=lambda pair: pair[1] - pair[0], default=(stamp_ns, stamp_ns))
+            for name in itertools.chain(*self._chains(target, source, stamp_ns)):
+                gap_s = self._links[name].moved_unseen(stamp_ns, most_gap_s, near_s)
+                if gap_s:
+                    return name, gap_s
+        return '', 0.0
 
     def gap_s(self, target: str, source: str, stamp_ns: int) -> float:
         """Return how far apart the transforms are between which was interpolated at a stamp.

@@ -51,7 +51,9 @@ LISTENERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What diagnostics say. silent_s: since a scan was passed on. unheard, deaf: why not."""
+    """What diagnostics say. silent_s, idle_s: since a scan was passed on, and since one came.
+    unheard, deaf: why not.
+    """
 
     scan_topic: str
     sent_topic: str
@@ -60,6 +62,7 @@ class Report:
     passed_on: int
     faults: boundary.Faults
     silent_s: float
+    idle_s: float
     publishers: int
     unheard: Sequence[str]
     listeners: int
@@ -69,6 +72,8 @@ class Report:
         """Why nothing is passed on; '' while something is."""
         if self.silent_s < SILENT_S:
             return ''
+        if self.idle_s < SILENT_S:
+            return f'no scan was passed on for {SILENT_S:g} s: {self.faults.last}'
         if self.publishers:
             reason = f'{self.scan_topic} has publishers: {self.publishers}'
         else:
@@ -126,6 +131,7 @@ class ObstacleDistanceNode(Node):
             self._stamps, self._received_s = StampChecker(), -math.inf
             self._received = self._passed_on = 0
             self._passed_s = self._heeded_s = time.monotonic()
+            self._came_s = -math.inf
             self._logged: set[str] = set()
             self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
             kind: Any = LaserScan
@@ -148,7 +154,7 @@ class ObstacleDistanceNode(Node):
 
     def _on_scan(self, scan: LaserScan) -> None:
         """Pass a scan on, or refuse it, counted and logged."""
-        self._received += 1
+        self._received, self._came_s = self._received + 1, time.monotonic()
         mixed = qos.several_publishers(self, self._subscription, 'scans')
         try:
             if mixed:
@@ -213,6 +219,7 @@ class ObstacleDistanceNode(Node):
             passed_on=self._passed_on,
             faults=boundary.faults_of(self).get(topic, boundary.Faults()),
             silent_s=steady_s - self._passed_s,
+            idle_s=steady_s - self._came_s,
             publishers=publishers,
             unheard=unheard,
             listeners=listeners,

@@ -248,6 +248,20 @@ def test_a_view_that_goes_blind_anywhere_on_the_way_stops_the_robot(covered):
     assert driver.steps(60, scan=camera(np.full(161, INF))).linear == 0.5
 
 
+@pytest.mark.parametrize('how', ['another number of beams', 'a trembling transform'])
+def test_a_view_is_remembered_though_no_two_scans_are_alike(how):
+    driver, braking = Driver(), math.ceil(0.5 / OPTIONS.stop_deceleration / STEP) + 2
+    for number in range(60 + braking):
+        count = 161 - (number % 2 if how == 'another number of beams' else 0)
+        bearings = np.linspace(-0.8, 0.8, count)
+        ranges = np.where((bearings > -0.03) & (number >= 60), NAN, INF)
+        turn = 1e-6 * (number % 2) if how == 'a trembling transform' else 0.0
+        place = dataclasses.replace(CENTRE, yaw=turn)
+        view = read_scan(ranges, -0.8, 0.8, 1.6 / (count - 1), 0.02, 6.0, place)
+        decision = driver.step(scan=view)
+    assert (decision.linear, decision.state) == (0.0, State.NO_DATA)
+
+
 def test_the_border_of_a_view_may_waver():
     driver = Driver()
     for number in range(100):
@@ -343,7 +357,7 @@ def test_a_stop_counts_whatever_its_stamp_is(how):
     }[how]
     again = MessageTimes(driver.now_s + 0.01, stamp_s)
     assert driver.avoidance.command(0.5, 0.3, again)  # to drive on, it would have to be new
-    assert driver.avoidance.command(0.0, 0.0, again)
+    assert driver.avoidance.command(0.0, 0.0, again) == ''
     decision = driver.step(linear=None, scan=wall(INF))
     assert (decision.linear, decision.angular) == (0.0, 0.0)
     driver.steps(3, linear=0.5, scan=wall(INF))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import pillow_heif
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator, load_estimator, weights
@@ -111,6 +113,34 @@ def test_threads_may_share_an_estimator(backend: str) -> None:
             found = list(pool.map(estimator.infer, pictures * 8))
     for index, depth in enumerate(found):
         np.testing.assert_allclose(depth, wanted[index % len(pictures)], rtol=1e-4, atol=1e-5)
+
+
+class OneBuffer(FakeBackend):
+    """A backend of somebody else's, which needs some time and has one place for its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answer = np.zeros((8, 8), np.float32)
+
+    def infer(self, network_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._answer[:] = np.arange(64, dtype=np.float32).reshape(8, 8) * network_input.mean()
+        time.sleep(0.001)
+        return self._answer.copy()
+
+
+def test_threads_take_turns_in_any_backend_and_closing_waits() -> None:
+    estimator = DepthEstimator('model', OneBuffer())
+    pictures = [np.full((16, 16, 3), grey, np.uint8) for grey in (50, 100, 200)]
+    wanted = [estimator.infer(each) for each in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(estimator.infer, pictures[index % 3]) for index in range(90)]
+        for index, each in enumerate(found):
+            np.testing.assert_array_equal(each.result(), wanted[index % 3])
+        later = [pool.submit(estimator.infer, pictures[0]) for _ in range(30)]
+        estimator.close()
+    for each in later:
+        fault = each.exception()
+        assert fault is None or 'is closed' in str(fault)
 
 
 def test_enlarging_clips_the_overshoot_at_0() -> None:

@@ -336,6 +336,26 @@ def test_what_was_converted_where_it_could_not_be_measured_is_measured_where_it_
     assert Conversion(embedded.ASSET, Runtime()).deviation('bf16') is not None
 
 
+def test_an_unmeasured_model_in_a_cache_that_cannot_be_written_is_not_converted_again(
+    openvino_precisions: tuple[str, ...], own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if 'bf16' not in openvino_precisions:
+        pytest.skip('this CPU has no bf16')
+    from midas_depth_ros.depth.backends.openvino_backend import Conversion
+    from midas_depth_ros.depth.backends.openvino_runtime import Runtime
+
+    with monkeypatch.context() as laptop:
+        laptop.setattr(Runtime, 'precisions', lambda _: ('f32',))
+        Conversion(embedded.ASSET, Runtime()).model('bf16')
+
+    def refused(*_: Any) -> Any:
+        raise PermissionError('read-only')
+
+    monkeypatch.setattr(conversion_cache, '_locked', refused)
+    monkeypatch.setattr(Conversion, '_converted', refused)
+    assert Conversion(embedded.ASSET, Runtime()).model('bf16').about['precision'] == 'bf16'
+
+
 @pytest.mark.parametrize('name', ['opencv', *FAST])
 def test_weights_that_change_while_they_are_read_are_not_used(
     name: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -170,6 +170,9 @@ def named(monitor: str, costmap: str) -> dict:
         ('/*/collision_monitor', '/*/local_costmap/local_costmap', 'tb'),
         ('/tb/collision_monitor', '/tb/local_costmap/local_costmap', 'tb'),
         ('tb>collision_monitor', 'tb>local_costmap>local_costmap', 'tb'),
+        ('/**>collision_monitor', '/**>local_costmap>local_costmap', ''),
+        ('/**>collision_monitor', '/**/local_costmap>local_costmap', 'tb'),
+        ('*>collision_monitor', '*>local_costmap>local_costmap', 'robot1'),
         ('/tb>collision_monitor', 'tb/local_costmap>local_costmap', 'tb'),
     ],
 )
@@ -233,7 +236,7 @@ def as_read(ros, path: Path, name: str, namespace: str) -> dict:
         (PLAIN[0], 'local_costmap', '', ['/local_costmap is not', f'section {PLAIN[1]}']),
         (PLAIN[0], '/tb/**/local_costmap', '', ['/tb/**/local_costmap', f'section {PLAIN[1]}']),
         ('/*_monitor', PLAIN[1], '', ['*_monitor', 'whole name']),
-        ('/**', PLAIN[1], '', ['/** has polygons', 'into a section collision_monitor']),
+        ('/**', PLAIN[1], '', ['/** has polygons', 'in the section collision_monitor']),
         (PLAIN[0], '/*/*', '', ['/*/* has plugins', f'section {PLAIN[1]}']),
     ],
 )
@@ -399,3 +402,14 @@ def flattened(tree: dict, prefix: str = ''):
             yield from flattened(value, f'{prefix}{key}.')
         else:
             yield f'{prefix}{key}', value
+
+
+def test_the_inflation_is_found_where_its_type_is_shared_by_both_costmaps():
+    """Else what the camera marks would not be inflated."""
+    there = copy.deepcopy(LIDAR)
+    costmap = costmap_of(there)
+    del costmap['inflation_layer']
+    kind = {'inflation_layer': {'plugin': 'nav2_costmap_2d::InflationLayer'}}
+    there['/**'] = {'ros__parameters': kind}
+    found = costmap_of(merged(there, nav2_blocks(TEMPLATE, Robot(), 'camera')))
+    assert found['plugins'] == ['obstacle_layer', 'camera_scan_layer', 'inflation_layer']

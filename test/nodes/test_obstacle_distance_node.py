@@ -249,6 +249,15 @@ def test_diagnostics_count_what_came_was_passed_on_and_was_refused(ros, warnings
     assert len([text for text in warnings if text.startswith('no scan for')]) == 2
 
 
+def test_where_all_scans_are_refused_the_reason_is_said_and_not_that_none_come(ros, warnings):
+    ros.make_node(ObstacleDistanceNode)
+    scans = ros.publisher(LaserScan, 'scan')
+    bad = scan(mixed(), header=header(0), angle_increment=0.0)
+    ros.node.create_timer(0.05, lambda: scans.publish(bad))
+    said_of(ros, DiagnosticStatus.ERROR, 'no scan was passed on for 0.5 s', 'angle_increment 0.0')
+    assert any(text.startswith('no scan was passed on') for text in warnings)
+
+
 def test_a_subscriber_that_asks_for_more_than_is_offered_is_named(ros, warnings):
     reliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
     ros.make_node(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 
 import numpy as np
 import pytest
@@ -190,6 +191,29 @@ def test_a_message_that_was_overtaken_is_put_in_its_place(ros):
         alone = ReferenceInput(ros.node, 'camera', 'range')
         alone._on_message(said(1.0 + 0.1 * number, 7.0))
         assert metres_at(made, 7.0 + 0.1 * number) == pytest.approx(metres_at(alone, 7.0))
+
+
+def test_invalid_clouds_do_not_fill_the_memory(ros):
+    """Not even through an exception, which holds on to what was being read."""
+    made = ReferenceInput(ros.node, 'camera', 'points')
+    before = sum(isinstance(each, PointCloud2) for each in gc.get_objects())
+    for number in range(5):
+        message = cloud(50)
+        message.header = header(7.0 + 0.1 * number)
+        message.fields = message.fields[:1]
+        made._on_message(message)
+    del message
+    assert sum(isinstance(each, PointCloud2) for each in gc.get_objects()) <= before
+    assert 'no float32 field' in made.points(7 * 10**9, CAMERA, MOUNT, settings()).reason
+
+
+def test_a_stamp_that_is_frozen_behind_others_does_not_fill_the_memory(ros):
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    made._on_message(said(1.0, 7.0))
+    made._on_message(said(1.0, 7.5))
+    for number in range(1000):
+        made._on_message(said(1.0, 7.2 + 1e-6 * number))
+    assert len(made._kept) == 3
 
 
 def test_what_is_long_past_is_not_kept(ros):

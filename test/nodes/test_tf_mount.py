@@ -75,6 +75,26 @@ def test_a_joint_that_moved_between_rare_transforms_is_nowhere(apart_s, pitch, a
         assert f'{apart_s:.2f} s apart' in found.reason
 
 
+@pytest.mark.parametrize(('pan_rad', 'good'), [(0.0, True), (0.2, False)])
+def test_a_joint_that_is_seldom_published_may_stand_while_another_moves(pan_rad, good):
+    """A pan once a second, a tilt that nods at 50 Hz: only where the pan moved is it unknown."""
+    tree, upright = TransformTree(), CameraMount(0.3, 0.0).body_axes()
+    for second in range(4):
+        half = 0.5 * pan_rad * second
+        add(tree, 'base', 'pan', 10 + second, (0, 0, 0.3), (0, 0, np.sin(half), np.cos(half)))
+    for number in range(151):
+        half = 0.05 * np.sin(0.2 * number)
+        add(tree, 'pan', 'tilt', 10 + number / 50, (0, 0, 0), (0, np.sin(half), 0, np.cos(half)))
+    add(tree, 'tilt', 'optical', None, (0, 0, 0), quaternion_of(upright))
+    found = [
+        TfMount(None, tree=tree).lens('optical', 'base', round((10.4 + second) * 1e9))
+        for second in range(2)
+    ]
+    assert all(isinstance(each, Refusal) != good for each in found), found
+    if not good:
+        assert found[0].reason.startswith('pan has moved')
+
+
 def test_a_camera_that_two_publishers_place_is_nowhere():
     tree = TransformTree()
     for number in range(20):

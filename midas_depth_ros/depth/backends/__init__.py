@@ -15,7 +15,6 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +65,7 @@ Answer = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
 
 class LoadedBackend:
-    """A backend made from a file; one of them for each library adds `_run`.
-
-    Threads that use one take turns: a network has one set of buffers.
-    """
+    """A backend made from a file; one of them for each library adds `_run`."""
 
     name: str
     precision: str = 'f32'
@@ -78,9 +74,6 @@ class LoadedBackend:
     description: FileDescription | None = None  # of a model file of another maker
     weights_sha256: str  # of the weights it was made from; '' where the model file does not say
     _network: Any = None  # None once it is closed
-
-    def __init__(self) -> None:
-        self._running = threading.Lock()
 
     def preprocess(self, rgb: NDArray[np.uint8], /) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB, C-contiguous, to the input of `infer`."""
@@ -99,10 +92,9 @@ class LoadedBackend:
         return depth, None if error is None else enlarged(error, depth.shape, Enlargement.LINEAR)
 
     def _answer(self, network_input: NDArray[np.float32]) -> Answer:
-        with self._running:
-            if self._network is None:
-                raise DepthError(f'this {self.name} backend is closed: load it again')
-            depth, error = self._run(network_input)
+        if self._network is None:
+            raise DepthError(f'this {self.name} backend is closed: load it again')
+        depth, error = self._run(network_input)
         return self.spec.finish(depth, network_input.shape[2:]), error
 
     def _run(self, network_input: NDArray[np.float32]) -> Answer:
@@ -267,7 +259,6 @@ class OpencvBackend(LoadedBackend):
         precision: str = AUTO,
         size: NetworkSize = OFFICIAL,
     ) -> None:
-        super().__init__()
         if num_threads:
             cv2.setNumThreads(num_threads)
         self.spec, self.weights_sha256 = size.applied_to(spec_of(weights)), digest_of(weights)

@@ -81,7 +81,6 @@ class OnnxruntimeBackend(LoadedBackend):
         *,
         given: Mapping[str, Any] = NOTHING_GIVEN,
     ) -> None:
-        super().__init__()
         threads = num_threads or len(os.sched_getaffinity(0))
         try:
             if weights.suffix.lower() in MODEL_SUFFIXES:

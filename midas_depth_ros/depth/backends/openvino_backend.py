@@ -267,7 +267,6 @@ class OpenvinoBackend(LoadedBackend):
         *,
         given: Mapping[str, Any] = NOTHING_GIVEN,
     ) -> None:
-        super().__init__()
         self._size, self._given = size, given
         self._runtime = Runtime(num_threads)
         if precision not in (AUTO, *self._runtime.precisions()):

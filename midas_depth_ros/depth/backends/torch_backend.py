@@ -46,7 +46,6 @@ class TorchBackend(LoadedBackend):
         precision: str = AUTO,
         size: NetworkSize = OFFICIAL,
     ) -> None:
-        super().__init__()
         self._num_threads = num_threads
         self.precision = 'f32' if precision == AUTO else precision
         self.choice = f'{self.precision}: ' + (

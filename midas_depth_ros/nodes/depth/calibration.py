@@ -196,7 +196,8 @@ class CameraInfoChanges:
         returns = content == self._before and self._since_change < FORGOTTEN
         returns = returns and not _same_view(self._info, info)
         self._returns = [*self._returns[1 - RETURNS :], self._since_change] if returns else []
-        if len(self._returns) >= RETURNS:
+        # Of a camera that is switched to and fro, both stay for a while.
+        if len(self._returns) >= RETURNS and min(self._returns) < CALM_INFOS:
             self._since_turn, self._calm = 0, max(CALM_INFOS, 2 * max(self._returns))
         self._before, self._last, self._info = self._last, content, info
         self._since_change = 0

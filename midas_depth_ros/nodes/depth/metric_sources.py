@@ -442,7 +442,7 @@ class _Measured:
     """A message of a reference sensor; of a cloud, its points (n, 3), or why it has none."""
 
     stamp_ns: int
-    what: LaserScan | Range | np.ndarray | ValueError
+    what: LaserScan | Range | np.ndarray | Refusal
 
 
 def _with(kept: tuple[_Measured, ...], new: _Measured) -> tuple[_Measured, ...]:
@@ -461,25 +461,28 @@ def _with(kept: tuple[_Measured, ...], new: _Measured) -> tuple[_Measured, ...]:
         return (*recent, new)
     if recent[at].stamp_ns - new.stamp_ns < spacing_ns:
         return tuple(recent)
+    if at and new.stamp_ns - recent[at - 1].stamp_ns < spacing_ns:
+        recent.pop(at - 1)
+        at -= 1
     return (*recent[:at], new, *recent[at:])
 
 
-def _needed_of(message: Any) -> LaserScan | Range | np.ndarray | ValueError:
-    """What is kept of a message: large clouds would fill the memory."""
+def _needed_of(message: Any) -> LaserScan | Range | np.ndarray | Refusal:
+    """What is kept of a message: large clouds would fill the memory, also through an exception."""
     if not isinstance(message, PointCloud2):
         return cast('LaserScan | Range', message)
     try:
         return cloud_array(message, stride(message.width * message.height))
     except ValueError as error:
-        return error
+        return Refusal(str(error))
 
 
 def _points(
-    what: LaserScan | Range | np.ndarray | ValueError, transform: np.ndarray, camera: CameraModel
+    what: LaserScan | Range | np.ndarray | Refusal, transform: np.ndarray, camera: CameraModel
 ) -> ReferencePoints | Refusal:
     """What was measured in the pixels of `camera`. Raises ValueError and ArithmeticError."""
-    if isinstance(what, ValueError):
-        raise what
+    if isinstance(what, Refusal):
+        raise ValueError(what.reason)
     if isinstance(what, np.ndarray):
         return cloud_points(what, transform, camera)
     if isinstance(what, Range):

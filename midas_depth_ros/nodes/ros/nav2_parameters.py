@@ -201,11 +201,14 @@ def merged(base: Block, blocks: Block, namespace: str = '') -> Block:
     sections = list(_sections(result))
     found = {node: _section_of(sections, node, namespace) for node in LISTS}
     prefix = _prefix([each for each in found.values() if each], sections, namespace)
-    for node, add in ((MONITOR, _add_to_monitor), (COSTMAP, _add_to_costmap)):
+    for node in LISTS:
         ours = _own(blocks, node)
         section = found[node]
+        if section and node == MONITOR:
+            _add_to_monitor(_parameters(section), ours)
+            continue
         if section:
-            add(_parameters(section), ours)
+            _add_to_costmap(_parameters(section), ours, _shared_with(sections, node, namespace))
             continue
         tree, keys = result, [f'{prefix}/{node}'] if prefix else node.split('/')
         for key in keys:
@@ -252,7 +255,7 @@ def _section_of(sections: Sequence[Section], node: str, namespace: str) -> Secti
 
     Without its namespace in front it is for the node, too: nav2_bringup puts it there.
     """
-    full_names = {'/'.join(['', *filter(None, [namespace.strip('/')]), node]), f'/{node}'}
+    full_names = _full_names(node, namespace)
     last = node.rpartition('/')[2]
     ours, others = [], []
     for each in sections:
@@ -260,7 +263,7 @@ def _section_of(sections: Sequence[Section], node: str, namespace: str) -> Secti
         final = each.name.rpartition('/')[2]
         if final in WILDCARDS and applies:
             _check_shared(each, node)
-        elif final == last and applies:
+        elif final == last and applies and not _is_namespace(each):
             ours.append(each)
         elif final == last and KEY in each.content:
             others.append(each.name)
@@ -272,11 +275,31 @@ def _section_of(sections: Sequence[Section], node: str, namespace: str) -> Secti
         space = others[0].removesuffix(f'/{node}').strip('/')
         whole = others[0].endswith(f'/{node}') and '*' not in space
         remedy = f'give namespace:={space}, or ' if whole else ''
+        space_given = f' with namespace:={namespace}' if namespace else ''
         raise InvalidNav2Parameters(
-            f'{others[0]} is not for /{node} with namespace:={namespace}: {remedy}name the '
-            f'section {node}'
+            f'{others[0]} is not for /{node}{space_given}: {remedy}name the section {node}'
         )
     return ours[0] if ours else None
+
+
+def _full_names(node: str, namespace: str) -> set[str]:
+    return {'/'.join(['', *filter(None, [namespace.strip('/')]), node]), f'/{node}'}
+
+
+def _shared_with(sections: Sequence[Section], node: str, namespace: str) -> list[Block]:
+    """The parameters of sections for several nodes, this one among them."""
+    return [
+        each.content[KEY] or {}
+        for each in sections
+        if each.name.rpartition('/')[2] in WILDCARDS
+        and KEY in each.content
+        and any(is_for(each.name, name) for name in _full_names(node, namespace))
+    ]
+
+
+def _is_namespace(section: Section) -> bool:
+    """Whether it has no parameters, only sections."""
+    return KEY not in section.content and bool(section.content)
 
 
 def _check_shared(section: Section, node: str) -> None:
@@ -284,8 +307,8 @@ def _check_shared(section: Section, node: str) -> None:
     shared = [key for key in LISTS[node] if key in (section.content.get(KEY) or {})]
     if shared:
         raise InvalidNav2Parameters(
-            f'{section.name} has {shared[0]}, which {node} reads, too: move it into a section '
-            f'{node}'
+            f'{section.name} has {shared[0]}, which {node} reads, too: have it in the section '
+            f'{node} alone, since of two the one that comes later in the file counts'
         )
 
 
@@ -332,8 +355,11 @@ def _add_to_monitor(theirs: Block, ours: Block) -> None:
         theirs[PREFIX + name]['source_timeout'] = ours['source_timeout']
 
 
-def _add_to_costmap(theirs: Block, ours: Block) -> None:
-    """Add our layer before the inflation, which is computed of the layers before it."""
+def _add_to_costmap(theirs: Block, ours: Block, shared: Sequence[Block] = ()) -> None:
+    """Add our layer before the inflation, which is computed of the layers before it.
+
+    shared: further parameters of theirs, of sections for several nodes.
+    """
     name = PREFIX + LAYER
     plugins = theirs.get('plugins')
     if plugins is None:
@@ -345,24 +371,28 @@ def _add_to_costmap(theirs: Block, ours: Block) -> None:
     if name in plugins:
         raise InvalidNav2Parameters(f'local_costmap already has {name}: {FRESH}')
     if plugins == list(DEFAULT_LAYERS):
-        _write_default_types(theirs)
-    inflations = [i for i, each in enumerate(plugins) if _type_of(theirs, each) == INFLATION]
+        _write_default_types(theirs, shared)
+    types = [_type_of((theirs, *shared), each) for each in plugins]
+    inflations = [index for index, kind in enumerate(types) if kind == INFLATION]
     at = inflations[0] if inflations else len(plugins)
     theirs['plugins'] = [*plugins[:at], name, *plugins[at:]]
     theirs[name] = copy.deepcopy(ours[LAYER])
 
 
-def _type_of(costmap: Block, layer: str) -> Any:
+def _type_of(blocks: Sequence[Block], layer: str) -> Any:
     """The type of a layer, nested or by a dotted name; None where it is not written."""
-    block = costmap.get(layer)
-    nested = block.get('plugin') if isinstance(block, dict) else None
-    return nested or costmap.get(f'{layer}.plugin')
+    for each in blocks:
+        block = each.get(layer)
+        nested = block.get('plugin') if isinstance(block, dict) else None
+        if kind := nested or each.get(f'{layer}.plugin'):
+            return kind
+    return None
 
 
-def _write_default_types(costmap: Block) -> None:
+def _write_default_types(costmap: Block, shared: Sequence[Block]) -> None:
     """Nav2 knows the types of its default layers only while the list is its default."""
     for layer, kind in DEFAULT_LAYERS.items():
-        if _type_of(costmap, layer):
+        if _type_of((costmap, *shared), layer):
             continue
         block = costmap.get(layer) or {}
         if not isinstance(block, dict):

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 NEAR_S = 0.1  # how far from the picture's stamp the transform of a mount may be
-STILL_RAD, STILL_M = 0.01, 0.02  # a frame that has moved by no more stands in its joint
 BY_TURNS = (
     'TF says by turns that {} is in two places, as two publishers do: let only one of them publish '
     'its transform'
@@ -254,20 +253,12 @@ class TfMount:
         flipping = self._tree.flipping(other, frame)
         if flipping:
             return BY_TURNS.format(flipping)
-        before, after = self._tree.around(other, frame, stamp)
-        gap_s = (after - before) / NANOSECONDS
-        near_s = min(stamp - before, after - stamp) / NANOSECONDS
-        if gap_s <= BETWEEN_S or near_s <= NEAR_S:
-            return ''
-        first, last = (self._tree.lookup(other, frame, each) for each in (before, after))
-        turned = rotation_of(first.quaternion).T @ rotation_of(last.quaternion)
-        turned_rad = math.acos(max(-1.0, min(1.0, (float(np.trace(turned)) - 1) / 2)))
-        moved_m = float(np.linalg.norm(last.position - first.position))
-        if turned_rad <= STILL_RAD and moved_m <= STILL_M:
+        child, gap_s = self._tree.moved_unseen(other, frame, stamp, BETWEEN_S, NEAR_S)
+        if not child:
             return ''
         return (
-            f'{frame} moves in {other}, and the transforms on both sides of the picture are '
-            f'{gap_s:.2f} s apart, more than {BETWEEN_S:g} s'
+            f'{child} has moved, and its transforms on both sides of the picture are {gap_s:.2f} s '
+            f'apart, more than {BETWEEN_S:g} s'
         )
 
     @staticmethod
