@@ -175,7 +175,7 @@ def decode_compressed(
             f'the {container.name} is {size[0]}x{size[1]} by its header, but not by its data: '
             'it was damaged'
         )
-    return _original_colours(rgb, text)
+    return original_colours(rgb, text)
 
 
 def check_compressed(message: Any, max_pixels: int = MAX_PIXELS) -> str:
@@ -215,7 +215,7 @@ def check_format(text: Any) -> None:
         raise UnsupportedFormat(f'format {shown(text)} {DEPTH}')
 
 
-def _original_colours(rgb: NDArray[np.uint8], text: Format) -> NDArray[np.uint8]:
+def original_colours(rgb: NDArray[np.uint8], text: Format) -> NDArray[np.uint8]:
     """Restore the colours that a decoded (H, W, 3) uint8 picture had before compression."""
     mosaic = text.mosaic
     if mosaic is not None and all(np.array_equal(rgb[:, :, 0], rgb[:, :, i]) for i in (1, 2)):

@@ -35,13 +35,15 @@ from PIL import Image
 
 from midas_depth_ros.depth import DepthEstimator
 from midas_depth_ros.geometry import Closeness, closeness_of_picture, turned
-from midas_depth_ros.images import decode_compressed, verdict_for
+from midas_depth_ros.images import BitDepth, decode_compressed, verdict_for
 from midas_depth_ros.images.compressed import (
     PILLOW_FAULTS,
     READERS,
     SIXTEEN,
     SIXTEEN_BITS,
+    Format,
     checked,
+    original_colours,
     rgb_of,
     whole_jpeg,
 )
@@ -256,19 +258,35 @@ def has_sixteen_bits(container: Container, data: bytes) -> bool:
     return container is PNG and png_colours(data)[0] == SIXTEEN
 
 
-def decode_reduced(message: types.SimpleNamespace, limits: Limits) -> NDArray[np.uint8]:
-    """Decode a large picture to `kept_side`, in stripes: (H, W, 3) uint8 RGB. Raises ImageError.
+def decode_reduced(
+    message: types.SimpleNamespace, limits: Limits, bit_depth: BitDepth | None = None
+) -> NDArray[np.uint8]:
+    """Decode a picture to at most `kept_side` px, as `decode_compressed`: (H, W, 3) uint8 RGB.
 
-    Only the decoder's own buffer is of full size.
+    A JPEG or a PNG of 8 bits is reduced in stripes: only the decoder's own buffer is of full size.
+    Raises ImageError.
     """
     container, size, data = checked(message, limits.pixels)
-    factor = min(1.0, limits.kept_side / max(size))
-    wanted = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
-    if container not in READERS or has_sixteen_bits(container, data):
-        whole = decode_compressed(message, limits.pixels)
-        return cv2.resize(whole, wanted, interpolation=cv2.INTER_AREA)
+    text = Format.parse(message.format)
+    is_whole = container not in READERS or has_sixteen_bits(container, data)
+    if is_whole or text.mosaic is not None:
+        return at_most(decode_compressed(message, limits.pixels, bit_depth), limits.kept_side)
+    if bit_depth is not None:
+        bit_depth.reset()
+    rgb = _reduced_eight_bits(container, size, data, message.data, limits.kept_side)
+    return original_colours(rgb, text)
+
+
+def _reduced_eight_bits(
+    container: Container, size: tuple[int, int], data: bytes, sent: bytes, kept_side: int
+) -> NDArray[np.uint8]:
+    """Decode a JPEG or PNG of 8 bits to at most `kept_side` px. Raises ImageError.
+
+    size: width and height; data: the bytes `sent` without metadata.
+    """
+    wanted = _reduced_size(size, kept_side)
     try:
-        if container.ending(message.data) is not Ending.KNOWN:
+        if container.ending(sent) is not Ending.KNOWN:
             whole = whole_jpeg(data, wanted)
             return cv2.resize(whole, wanted, interpolation=cv2.INTER_AREA)
         with READERS[container](io.BytesIO(data)) as picture:
@@ -288,6 +306,20 @@ def decode_reduced(message: types.SimpleNamespace, limits: Limits) -> NDArray[np
     raise CorruptPicture(
         f'the {container.name} has a different size in its header than in its data'
     )
+
+
+def at_most(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Reduce (H, W, 3) uint8 so that no side is longer than `side` px."""
+    if max(rgb.shape[:2]) <= side:
+        return rgb
+    wanted = _reduced_size((rgb.shape[1], rgb.shape[0]), side)
+    return np.asarray(cv2.resize(rgb, wanted, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _reduced_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Width and height of which neither is above `side`, in the proportions of `size`."""
+    factor = min(1.0, side / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def reduce_in_stripes(picture: Image.Image, wanted: tuple[int, int]) -> NDArray[np.uint8]:

@@ -14,7 +14,6 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import PointStamped, Vector3Stamped
 from numpy.typing import NDArray
@@ -28,21 +27,22 @@ from sensor_msgs.msg import CompressedImage, Image, LaserScan, Range
 from midas_depth_ros.geometry import turned
 from midas_depth_ros.images import (
     BitDepth,
-    decode_compressed,
     decode_image,
     encode_jpeg,
     is_plain_cdr,
     read_compressed,
     read_image,
 )
-from midas_depth_ros.images.compressed import Format
-from midas_depth_ros.images.containers import TIFF, container_of
+from midas_depth_ros.images.compressed import Format, checked
+from midas_depth_ros.images.containers import JPEG, PNG, Container, container_of, png_colours
+from midas_depth_ros.images.jpeg import Ending
 from midas_depth_ros.nodes.ros import quality_of_service as qos
+from midas_depth_ros.options.declarations import FEWEST_BITS
 from midas_depth_ros.options.text import check_topic
 from midas_depth_ros.web.errors import Faults
 from midas_depth_ros.web.feed import Feed, Picture
 from midas_depth_ros.web.limits import Limits
-from midas_depth_ros.web.pictures import check_cost, decode_reduced
+from midas_depth_ros.web.pictures import at_most, check_cost, decode_reduced
 
 # --- Messages as facts: JSON values, null where unknown. What a number cannot mean is unknown.
 
@@ -262,8 +262,9 @@ def is_topic_name(name: str) -> bool:
 
 SHOWN_SIDE = 960  # px; larger pictures are reduced for the browser
 QUALITY = 80
-# Compressed pictures up to this size go to the browser unchanged.
+# Compressed pictures up to this size go to the browser as they are, if it shows them as decoded.
 SHOWN_BYTES, SHOWN_PIXELS = 2**20, 4_194_304
+PNG_WITHOUT_ALPHA = (0, 2, 3)  # colour types
 # How long a reading is valid, up to the second where it is published slowly.
 EXPIRY_S, MOST_EXPIRY_S = 2.0, 10.0
 READINGS: tuple[tuple[str, type, Callable[[Any], Any]], ...] = (
@@ -326,11 +327,12 @@ class CameraWatch:
 
     def _add_stream(self, stream: str, source: Source) -> None:
         kind = CompressedImage if source.is_compressed else Image
+        # One bit depth for all frames: brightness must not flicker.
         to_jpeg: Callable[[Any], bytes] = functools.partial(
-            compressed_to_jpeg, rotate=source.rotate
+            compressed_to_jpeg if source.is_compressed else raw_to_jpeg,
+            bit_depth=BitDepth(),
+            rotate=source.rotate,
         )
-        if kind is Image:  # one bit depth for all frames: brightness must not flicker
-            to_jpeg = functools.partial(raw_to_jpeg, bit_depth=BitDepth(), rotate=source.rotate)
 
         def on_picture(message: Any) -> None:
             lifetime_s = self._lifetime_s(stream)
@@ -362,23 +364,39 @@ def raw_to_jpeg(came: Any, bit_depth: BitDepth | None = None, rotate: int = 0) -
     return shown_jpeg(turned(decode_image(message, SHOWN.pixels, bit_depth=bit_depth), rotate))
 
 
-def compressed_to_jpeg(came: Any, rotate: int = 0) -> bytes:
-    """Return the picture of a CompressedImage unchanged, or a JPEG if it is large or rotated.
+def compressed_to_jpeg(came: Any, bit_depth: BitDepth | None = None, rotate: int = 0) -> bytes:
+    """Return a CompressedImage as a browser can show it, rotated clockwise [degrees].
 
-    Raises ImageError, Refused, and rmw's own errors.
+    A small JPEG or PNG that a browser shows as the node decodes it is returned as it is, without
+    metadata; anything else as a JPEG. Raises ImageError, Refused, and rmw's own errors.
     """
     message = _parsed(came, read_compressed, CompressedImage)
     data = bytes(message.data)
     container = container_of(data)
     width, height = container.size(data)
     check_cost(container, data, width, height, SHOWN)
-    is_mosaic = isinstance(message.format, str) and Format.parse(message.format).mosaic is not None
-    if is_mosaic or container is TIFF:  # browsers cannot show these
-        return shown_jpeg(turned(decode_compressed(message, SHOWN.pixels), rotate))
-    if not rotate and len(data) <= SHOWN_BYTES and 0 < width * height <= SHOWN_PIXELS:
-        return data
-    smaller = decode_reduced(types.SimpleNamespace(format='', data=data), SHOWN)
-    return shown_jpeg(turned(smaller, rotate))
+    sent = types.SimpleNamespace(format=message.format, data=data)
+    is_small = len(data) <= SHOWN_BYTES and width * height <= SHOWN_PIXELS
+    if is_small and not rotate and _shows_as_decoded(container, data, message.format):
+        return checked(sent, SHOWN.pixels)[2]
+    return shown_jpeg(turned(decode_reduced(sent, SHOWN, bit_depth), rotate))
+
+
+def _shows_as_decoded(container: Container, data: bytes, text: Any) -> bool:
+    """Return whether a browser makes the same picture of these bytes, without their metadata.
+
+    Not of a mosaic, swapped colours, transparency or more than 8 bits, nor of a WebP, which keeps
+    its metadata. What may have been cut short is decoded, to tell.
+    """
+    if not isinstance(text, str):
+        return False
+    form = Format.parse(text)
+    if form.mosaic is not None or form.is_swapped:
+        return False
+    if container is PNG:
+        bits, colours, _ = png_colours(data)
+        return bits <= FEWEST_BITS and colours in PNG_WITHOUT_ALPHA
+    return container is JPEG and container.ending(data) is Ending.KNOWN
 
 
 def _parsed(came: Any, read: Callable[[bytes], Any], kind: type) -> Any:
@@ -389,8 +407,4 @@ def _parsed(came: Any, read: Callable[[bytes], Any], kind: type) -> Any:
 
 def shown_jpeg(rgb: NDArray[np.uint8]) -> bytes:
     """Encode (H, W, 3) uint8 RGB as a JPEG of at most SHOWN_SIDE px."""
-    factor = SHOWN_SIDE / max(rgb.shape[:2])
-    if factor < 1:
-        size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return encode_jpeg(np.ascontiguousarray(rgb), QUALITY).tobytes()
+    return encode_jpeg(np.ascontiguousarray(at_most(rgb, SHOWN_SIDE)), QUALITY).tobytes()
