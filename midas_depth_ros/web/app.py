@@ -28,7 +28,7 @@ from starlette.types import ASGIApp
 
 import midas_depth_ros
 from midas_depth_ros.depth import DepthEstimator
-from midas_depth_ros.options.declarations import spec_of, specs
+from midas_depth_ros.options.declarations import group_specs, spec_of, specs
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.heatmap import HeatmapOptions
 from midas_depth_ros.options.reference import yaml_value
@@ -140,6 +140,21 @@ def parameters_file(
     return ''.join(lines)
 
 
+def check_complete(node: str, parameters: Iterable[Mapping[str, Any]]) -> None:
+    """Raise Refused (404) where the mount of one of a node's cameras has not been read."""
+    values = {each['name']: each['value'] for each in parameters}
+    cameras = values.get('cameras')
+    listed = cameras if isinstance(cameras, list) else []
+    mounts = group_specs(DepthNodeSettings, {'cameras': listed})
+    missing = {spec.name for spec in mounts} - values.keys()
+    if missing:
+        raise Refused(
+            404,
+            f'{len(missing)} parameters of the depth node are not known here, such as '
+            f'{min(missing)}: run "ros2 param dump {node}" for all of them',
+        )
+
+
 def _in_file(parameter: Mapping[str, Any]) -> str:
     value = math.nan if parameter['value'] is None else parameter['value']
     # A double that JSON writes as 5 must be 5.0 in the file.
@@ -213,7 +228,9 @@ def robot_router(feed: Feed, robot: Robot, encoders: Jobs, limits: Limits) -> AP
         if not facts.get('present') or None in known:
             raise Refused(404, 'the parameters of the depth node are not known yet')
         node = facts['ros']['depth_node']
-        text = parameters_file(node, itertools.chain(*filter(None, known)), only_changed)
+        read = list(itertools.chain(*filter(None, known)))
+        check_complete(node, read)
+        text = parameters_file(node, read, only_changed)
         name = f'{node.strip("/").replace("/", "_")}.yaml'
         headers = {'Content-Disposition': f'inline; filename="{name}"'}
         return Response(text, media_type=YAML, headers=headers)

@@ -35,7 +35,6 @@ KINDS = {
 }
 MOST_CHOICES = 100
 ANSWER_S = 10.0  # until an unanswered call is dropped
-MOST_OF_MOUNTS = 120  # the fact is sent to every browser
 MOST_CALLS = 64  # unanswered at once
 READ_AGAIN_S, LIFETIME_S = 8.0, 30.0
 SHORTEST_REFRESH_S = 0.2
@@ -74,6 +73,7 @@ class ParameterClients:
     def follow(self, present: bool, cameras: Iterable[str] = ()) -> None:
         """Read the parameters when due; clear them if the node is not present.
 
+        cameras: those that are shown; the parameters of their mounts are read, of each all or none.
         Called periodically. Right after discovery the node cannot answer yet, so it is asked from
         the second call on.
         """
@@ -91,7 +91,7 @@ class ParameterClients:
             self._others_stale, self._others_asked_s = False, time.monotonic()
             self._read('other_parameters', list(OTHER_PARAMETERS))
             mounts = group_specs(DepthNodeSettings, {'cameras': list(cameras)})
-            self._read('mount_parameters', [spec.name for spec in mounts][:MOST_OF_MOUNTS])
+            self._read('mount_parameters', [spec.name for spec in mounts])
         self._was_ready = ready
 
     def changed(self) -> None:

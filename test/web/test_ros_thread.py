@@ -157,6 +157,25 @@ def test_the_file_of_the_parameters_makes_the_same_node_again(
     assert read['mounts.rear.camera_yaw'] == 3.0
 
 
+@pytest.mark.parametrize('count', [ros_node.MOST_CAMERAS, ros_node.MOST_CAMERAS + 1])
+def test_the_file_has_the_mounts_of_all_cameras_or_is_refused(ros, feed, dashboard, start, count):
+    given = {'cameras': [f'a_camera_with_a_name_of_some_length/camera_{i}' for i in range(count)]}
+    start(**given)
+    for name in PARAMETER_FACTS:
+        fact(ros, feed, name)
+    answer = TestClient(Dashboard(BrightnessEstimator, feed).asgi, 'http://127.0.0.1:8080').get(
+        '/api/parameters.yaml'
+    )
+    if count > ros_node.MOST_CAMERAS:
+        assert answer.status_code == 404
+        assert 'mounts.a_camera_with_a_name' in answer.json()['error']
+        assert 'ros2 param dump /depth_node' in answer.json()['error']
+        return
+    assert answer.text.count('imu_topic:') == 1 + count
+    names = {each['name'] for name in PARAMETER_FACTS for each in feed.facts()[name]}
+    assert names == set(specs_for_values(DepthNodeSettings, given))
+
+
 def test_without_a_node_there_is_no_file_of_its_parameters(feed):
     client = TestClient(Dashboard(BrightnessEstimator, feed).asgi, 'http://127.0.0.1:8080')
     assert client.get('/api/parameters.yaml').status_code == 404
