@@ -175,7 +175,8 @@ class ImageStreamSettings(CameraSourceSettings):
     rate: float = parameter(
         0.0,
         "Pictures per second; 0 = the source's own rate: that of the video or device, as recorded "
-        'in the bag, 10 for pictures. Surplus pictures of a device are dropped.',
+        'in the bag, 10 for pictures. Surplus pictures of a device are dropped, and gaps of more '
+        'than a minute in a recording are skipped.',
         unit='Hz',
         minimum=0.0,
         maximum=1000.0,

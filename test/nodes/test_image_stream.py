@@ -182,6 +182,28 @@ def test_looping_original_stamps_jump_back(ros: Ros, tmp_path: Path) -> None:
     assert stamps == [0, 100_000_000, 0, 100_000_000]
 
 
+def test_a_gap_of_a_bag_is_said_and_a_long_one_skipped(
+    ros: Ros, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(image_stream, 'LONG_WAIT_S', 0.2)
+    times_s = (0.0, 0.1, 0.6, 0.7 + 30 * 86400, 0.8 + 30 * 86400)
+    messages = []
+    for rgb, time_s in zip(PICTURES, times_s, strict=True):
+        stamp = bags.START_NS + round(time_s * 1e9)
+        messages.append((stamp, bags.TOPIC, bags.raw_message(rgb, stamp)))
+    bag = bags.write_bag(tmp_path / 'bag', messages)
+    images = ros.collect(Image, '/camera/image_raw')
+    assert ended(ros, play(ros, bag, rate=0.0, stamps='original')) == 0
+    ros.spin_until(lambda: len(images) == 5, what='five pictures')
+    assert [stamp_ns(image.header) for image in images] == [stamp for stamp, _, _ in messages]
+    said = capfd.readouterr()
+    lines = (said.out + said.err).splitlines()
+    (waits,) = (line for line in lines if 'is due in' in line)
+    assert 'message 2 is due in' in waits
+    (skips,) = (line for line in lines if 'the recording has a gap of' in line)
+    assert 'message 3: the recording has a gap of 30 days: going on without it' in skips
+
+
 def test_clock_follows_the_recorded_stamps(ros: Ros, tmp_path: Path) -> None:
     bag = bags.write_image_bag(tmp_path / 'bag', PICTURES[:4], rate_hz=5.0)
     images = ros.collect(Image, '/camera/image_raw')

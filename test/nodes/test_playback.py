@@ -60,6 +60,45 @@ def test_after_a_long_stall_nothing_is_caught_up(time_ns: int | None) -> None:
     assert pacer.due_s(time_ns and 2 * time_ns, 50.0) == pytest.approx(50.1)
 
 
+DAYS_30 = 30 * 86400
+
+
+def test_a_long_gap_of_the_recording_is_skipped() -> None:
+    pacer = Pacer(0.0, None)
+    pacer.start_pass()
+    dues, skipped = [], []
+    for t_ms in (0, 100, 200, 300 + DAYS_30 * 1000, 400 + DAYS_30 * 1000):
+        dues.append(pacer.due_s(t_ms * MS, 0.0))
+        skipped.append(pacer.skipped_s)
+    assert dues == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+    assert skipped == pytest.approx([0.0, 0.0, 0.0, DAYS_30, 0.0])
+
+
+def test_a_recording_that_begins_late_begins_at_once() -> None:
+    pacer = Pacer(0.0, None)
+    pacer.start_pass()
+    assert pacer.due_s(300_000 * MS, 0.0) == 0.0
+    assert pacer.due_s(300_100 * MS, 0.0) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ('times_s', 'next_pass_s'),
+    [
+        ((0.0, 0.1, 0.2, 30.2), 30.3),  # a gap that is waited for
+        ((0.0, 0.1, 0.2, 0.3 + DAYS_30), 0.4),  # one that is skipped
+        ((0.0, 10.0, 20.0), 30.0),  # a picture every ten seconds
+        ((0.0, 2.0), 4.0),
+    ],
+)
+def test_a_gap_is_not_the_usual_interval(times_s: tuple[float, ...], next_pass_s: float) -> None:
+    pacer = Pacer(0.0, None)
+    pacer.start_pass()
+    for time_s in times_s:
+        pacer.due_s(round(time_s * 1000) * MS, 0.0)
+    pacer.start_pass()
+    assert pacer.due_s(0, 0.0) == pytest.approx(next_pass_s)
+
+
 def test_a_little_late_is_caught_up() -> None:
     pacer = Pacer(0.0, 10.0)
     pacer.start_pass()

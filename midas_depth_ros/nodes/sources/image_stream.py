@@ -8,6 +8,7 @@ exit code 0 at the end of the source, and with 1 when it fails.
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from midas_depth_ros.depth.download_limit import duration
 from midas_depth_ros.images import NANOSECONDS, ImageError
 from midas_depth_ros.images.sources import Frame, SourceError, is_still, open_source
 from midas_depth_ros.nodes.ros import quality_of_service as qos
@@ -33,10 +35,16 @@ from midas_depth_ros.options.text import printable
 
 PICTURES_RATE_HZ = 10.0  # for picture files, which have no rate of their own
 LAG_S = 1.0  # after a longer delay (a suspended laptop) the schedule is shifted
+LONG_WAIT_S = 5.0  # is logged
+LONGEST_GAP_S = 60.0  # longer ones, as where a recorder's clock was set, are skipped
 
 
 class Pacer:
-    """Due times of frames, in seconds since the start, over any number of passes."""
+    """Due times of frames, in seconds since the start, over any number of passes.
+
+    interval_s: the usual time between two frames; a single long gap is not usual.
+    skipped_s: by how much the gap before the last frame was shortened.
+    """
 
     def __init__(self, rate_hz: float, source_rate_hz: float | None) -> None:
         """rate_hz: overrides the source's own times; 0 keeps them."""
@@ -44,12 +52,14 @@ class Pacer:
         self._by_rate = rate_hz > 0
         self._pass_start_s = 0.0
         self._due_s: float | None = None
-        self._interval_s = self._period_s
+        self._gap_s = math.inf  # before the last frame
+        self.interval_s = self._period_s
+        self.skipped_s = 0.0
 
     def start_pass(self) -> None:
         """Begin a new pass: its first frame follows the last one at the usual interval."""
         if self._due_s is not None:
-            self._pass_start_s = self._due_s + self._interval_s
+            self._pass_start_s = self._due_s + self.interval_s
 
     def due_s(self, time_ns: int | None, now_s: float) -> float:
         """When the next frame is due. time_ns: its time in the source, None if it has none."""
@@ -57,13 +67,27 @@ class Pacer:
             due = 0.0 if self._due_s is None else self._due_s + self._period_s
         else:
             due = self._pass_start_s + time_ns / NANOSECONDS
+            due = self._without_gap(due)
         if now_s - due > LAG_S:
             self._pass_start_s += now_s - due
             due = now_s
         if self._due_s is not None and due > self._due_s:
-            self._interval_s = due - self._due_s
+            gap_s = due - self._due_s
+            self.interval_s = gap_s if gap_s <= LONG_WAIT_S else min(gap_s, self._gap_s)
+            self._gap_s = gap_s
         self._due_s = due
         return due
+
+    def _without_gap(self, due_s: float) -> float:
+        """When a frame is due, earlier if the gap before it is too long; shifts the schedule."""
+        usual_s = 0.0 if self._due_s is None else self._due_s + self.interval_s
+        last_s = 0.0 if self._due_s is None else self._due_s
+        if due_s - last_s <= LONGEST_GAP_S:
+            self.skipped_s = 0.0
+            return due_s
+        self.skipped_s = due_s - usual_s
+        self._pass_start_s -= self.skipped_s
+        return usual_s
 
 
 class Thinner:
@@ -221,11 +245,21 @@ class ImageStream(Node):
             if not self._thinner.passes(self._elapsed_s()):
                 return
         else:
+            usual_s = self._pacer.interval_s
             due_s = self._pacer.due_s(frame.time_ns, self._elapsed_s())
+            self._say_gap(frame.name, due_s - self._elapsed_s(), usual_s)
             self._track.approach(stamp_ns, due_s)
             self._wait_until(due_s)
         if not self._stopping.is_set():
             self._publish(frame, stamp_ns or self._stamp_clock.now().nanoseconds)
+
+    def _say_gap(self, name: str, wait_s: float, usual_s: float) -> None:
+        """Log a wait for a frame that is long and unusual, or a gap that is not waited for."""
+        if self._pacer.skipped_s:
+            gap = duration(self._pacer.skipped_s)
+            self._warn_throttled(f'{name}: the recording has a gap of {gap}: going on without it')
+        elif wait_s > max(LONG_WAIT_S, 1.5 * usual_s):
+            self.get_logger().info(printable(f'{name} is due in {duration(wait_s)}: waiting'))
 
     def _wait_until(self, due_s: float) -> None:
         """Wait, and publish /clock meanwhile if the parameters ask for it."""
