@@ -323,13 +323,16 @@ def json_safe(value: Any, depth: int = 0) -> Any:
 # The server sends texts (JSON: facts that changed, their ages, and its clock as "now") and binary
 # messages (one frame: a 2-byte length, a JSON header of that length, a JPEG). The browser confirms
 # each frame with `{"shown": stream}` before it gets the next one of that stream, so a slow browser
-# skips frames and delays nobody. Its `{"clock": number}` comes back as "echo" in the next text:
-# that tells it how late a message may be.
+# skips frames and delays nobody. On a slow link a text goes before each frame, and the streams take
+# turns. The server ends a connection of which nothing is read (`Limits.stall_s`).
+#
+# A browser's `{"clock": number}` comes back as "echo" in the next text: that tells it how late a
+# message may be.
 
 PICTURE_PERIOD_S = 1 / 15  # shortest, per stream and browser
 FACTS_PERIOD_S = 0.1
+SHORTEST_WAIT_S = 0.001
 IDLE_S = 1.0  # a text is sent at least this often, as a sign of life
-SEND_S = 10.0  # until a browser that reads nothing is disconnected
 TRY_AGAIN_LATER, POLICY_VIOLATION = 1013, 1008
 LONGEST_MESSAGE = 1000
 MESSAGES_PER_S, MESSAGE_BURST = 100.0, 400  # from a browser
@@ -345,7 +348,10 @@ class LiveView:
         self._sent: dict[str, int] = {}  # stream -> number of the last frame
         self._unconfirmed: set[str] = set()
         self._due_s: dict[str, float] = {}
+        self._turns: dict[str, int] = {}  # stream -> frames of all streams, until its last one
+        self._frames = 0
         self._sent_text_s = -math.inf
+        self._was_held_up = False  # the last pass, by sending its text
         self._position = FeedPosition()
         self._echo: float | None = None
         self._making: dict[str, asyncio.Task[tuple[Picture, bytes]]] = {}
@@ -355,10 +361,9 @@ class LiveView:
         listener = asyncio.create_task(self._listen(event))
         try:
             while not listener.done():
-                wait_s = await asyncio.wait_for(self._send_news(event), SEND_S)
-                await event.wait(wait_s)
-        except (WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
-            pass  # closed while sending, or the browser reads nothing
+                await event.wait(await self._send_news(event))
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # closed while sending
         finally:
             listener.cancel()
             for task in self._making.values():
@@ -386,23 +391,52 @@ class LiveView:
             event.set()
 
     async def _send_news(self, event: ThreadsafeEvent) -> float:
-        """Send what is due; returns the seconds until the next call."""
+        """Send a text and one frame, if they are due; returns the seconds until the next call."""
+        began_s = time.monotonic()
+        await self._send_text(began_s)
+        held_up = time.monotonic() - began_s > FACTS_PERIOD_S
+        if held_up and not self._was_held_up:
+            self._was_held_up = True
+            return SHORTEST_WAIT_S  # facts have come meanwhile, and go before the frame
+        self._was_held_up = False
+        if await self._send_picture():
+            return SHORTEST_WAIT_S
         now = time.monotonic()
-        if now - self._sent_text_s >= FACTS_PERIOD_S:
-            news = self._feed.changes_since(self._position)
-            if news or self._echo is not None or now - self._sent_text_s >= IDLE_S:
-                await self._socket.send_text(self._with_clock(news))
-                self._sent_text_s = now
+        wait_s = self._make_pictures(now, event)
         pending = self._echo is not None or self._feed.has_changes_since(self._position)
-        wait_s = self._sent_text_s + (FACTS_PERIOD_S if pending else IDLE_S) - now
+        text_s = self._sent_text_s + (FACTS_PERIOD_S if pending else IDLE_S) - now
+        return max(min(wait_s, text_s), SHORTEST_WAIT_S)
+
+    async def _send_text(self, now: float) -> None:
+        """Send what has changed, if anything has, or a sign of life; not too often."""
+        if now - self._sent_text_s < FACTS_PERIOD_S:
+            return
+        news = self._feed.changes_since(self._position)
+        if news or self._echo is not None or now - self._sent_text_s >= IDLE_S:
+            self._sent_text_s = now
+            await self._socket.send_text(self._with_clock(news))
+
+    async def _send_picture(self) -> bool:
+        """Send one encoded frame, of the stream that waited longest; returns whether more wait."""
+        made = [stream for stream, making in self._making.items() if making.done()]
+        made.sort(key=lambda stream: self._turns.get(stream, 0))
+        while made:
+            stream = made.pop(0)
+            picture, jpeg = self._making.pop(stream).result()
+            if jpeg and not picture.is_expired and stream in self._feed.pictures():
+                self._frames += 1
+                self._turns[stream] = self._frames
+                self._unconfirmed.add(stream)
+                await self._socket.send_bytes(frame_message(stream, picture, jpeg))
+                break
+        return bool(made)
+
+    def _make_pictures(self, now: float, event: ThreadsafeEvent) -> float:
+        """Start to encode the frames that are due; returns the seconds until the next one is."""
+        wait_s = math.inf
         for stream, picture in self._feed.pictures().items():
-            making = self._making.get(stream)
-            if making is not None:
-                if making.done():
-                    del self._making[stream]
-                    await self._send_picture(stream, *making.result())
-                continue
-            if picture.number == self._sent.get(stream) or stream in self._unconfirmed:
+            seen = picture.number == self._sent.get(stream) or stream in self._unconfirmed
+            if seen or stream in self._making:
                 continue
             due_s = self._due_s.get(stream, 0.0)
             if now < due_s:
@@ -414,7 +448,7 @@ class LiveView:
             task = asyncio.create_task(self._encoded(picture))
             task.add_done_callback(lambda _: event.set())
             self._making[stream] = task
-        return max(wait_s, 0.001)
+        return wait_s
 
     def _with_clock(self, news: str) -> str:
         clock = f'"now": {self._feed.clock():.3f}'
@@ -425,11 +459,6 @@ class LiveView:
 
     async def _encoded(self, picture: Picture) -> tuple[Picture, bytes]:
         return picture, await picture.encoded(self._encoders)
-
-    async def _send_picture(self, stream: str, picture: Picture, jpeg: bytes) -> None:
-        if jpeg and not picture.is_expired:
-            self._unconfirmed.add(stream)
-            await self._socket.send_bytes(frame_message(stream, picture, jpeg))
 
 
 def frame_message(stream: str, picture: Picture, jpeg: bytes) -> bytes:

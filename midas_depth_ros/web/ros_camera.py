@@ -261,9 +261,10 @@ def is_topic_name(name: str) -> bool:
 # than the frames that are shown.
 
 SHOWN_SIDE = 960  # px; larger pictures are reduced for the browser
-QUALITY = 80
 # Compressed pictures up to this size go to the browser as they are, if it shows them as decoded.
-SHOWN_BYTES, SHOWN_PIXELS = 2**20, 4_194_304
+# Larger ones would hold up the facts on a slow link.
+SHOWN_BYTES, SHOWN_PIXELS = 150_000, 4_194_304
+QUALITIES = (80, 50)  # the second where the first makes more bytes than that
 PNG_WITHOUT_ALPHA = (0, 2, 3)  # colour types
 # How long a reading is valid, up to the second where it is published slowly.
 EXPIRY_S, MOST_EXPIRY_S = 2.0, 10.0
@@ -407,4 +408,9 @@ def _parsed(came: Any, read: Callable[[bytes], Any], kind: type) -> Any:
 
 def shown_jpeg(rgb: NDArray[np.uint8]) -> bytes:
     """Encode (H, W, 3) uint8 RGB as a JPEG of at most SHOWN_SIDE px."""
-    return encode_jpeg(np.ascontiguousarray(at_most(rgb, SHOWN_SIDE)), QUALITY).tobytes()
+    small, made = np.ascontiguousarray(at_most(rgb, SHOWN_SIDE)), b''
+    for quality in QUALITIES:
+        made = encode_jpeg(small, quality).tobytes()
+        if len(made) <= SHOWN_BYTES:
+            break
+    return made

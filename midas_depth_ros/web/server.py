@@ -37,6 +37,10 @@ CHECK_PERIOD_S = 1.0
 ACCEPT_AT_ONCE = 16
 ACCEPT_AGAIN_S = 0.25  # after accept has failed
 CLOSING_S = 5.0  # for pending data when a connection is closed
+ACKNOWLEDGED_AT = 120  # tcpi_bytes_acked in Linux's tcp_info
+# Of a connection the kernel holds little more than what is on its way: what waits here can be
+# bounded, and facts do not queue behind many pictures.
+KERNEL_BYTES = 64 * 1024
 # File descriptors for other uses: ROS, the log, uploads, libraries that are loaded later.
 SPARE_FILES = 128
 FEWEST = 4
@@ -70,6 +74,7 @@ class Connection:
     request: Any = None  # uvicorn's cycle, one per request
     unsent: int = 0  # bytes that this process holds for it
     queued: int = 0  # the same, with those that the kernel holds
+    acknowledged: int = 0  # bytes that the client's system has received so far
     moved_s: float = 0.0  # when bytes of a response were last taken
 
     @property
@@ -144,6 +149,8 @@ class Connections:
                 self._again = self._loop.call_later(ACCEPT_AGAIN_S, self._listen)
                 return
             accepted.setblocking(False)
+            with contextlib.suppress(AttributeError, OSError):  # a system without it
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BYTES)
             connection = Connection(client_key(str(address[0])), time.monotonic())
             if not self._make_room(connection.client):
                 self.refused += 1
@@ -210,9 +217,12 @@ class Connections:
             connection.state, connection.request, connection.since_s = state, request, now_s
         connection.unsent = transport.get_write_buffer_size()
         queued = connection.unsent + unacknowledged_bytes(transport)
-        if queued < connection.queued or connection.queued == 0:  # it progresses, or has only begun
+        acknowledged = acknowledged_bytes(transport)
+        # More may have been queued than was taken.
+        progresses = queued < connection.queued or acknowledged > connection.acknowledged
+        if progresses or connection.queued == 0:  # else it has only begun
             connection.moved_s = now_s
-        connection.queued = queued
+        connection.queued, connection.acknowledged = queued, acknowledged
         waited_s = now_s - connection.since_s
         patience_s = CLOSING_S if state == CLOSING else self._limits.stall_s
         if now_s - connection.moved_s > patience_s:
@@ -250,6 +260,16 @@ def unacknowledged_bytes(transport: asyncio.Transport) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
+def acknowledged_bytes(transport: asyncio.Transport) -> int:
+    """Return the bytes that the peer has acknowledged so far; 0 if the system does not say."""
+    connection = transport.get_extra_info('socket')
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED_AT + 8)
+    except (AttributeError, OSError, ValueError):
+        return 0
+    return int.from_bytes(info[ACKNOWLEDGED_AT:], sys.byteorder)
+
+
 def max_connections() -> int:
     """Return for how many connections there are file descriptors, after raising the soft limit."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -270,7 +290,8 @@ def max_connections() -> int:
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_S = 2  # for open connections
-PING_S = 10.0  # a browser that does not answer a ping for so long is gone
+PING_S = 10.0
+PONG_S = 30.0  # a browser that does not answer a ping for so long is gone; pictures go before it
 # From a browser: enough for its messages, too little for a flood.
 INBOUND_BYTES_PER_S, INBOUND_BURST = 32 * 1024, 256 * 1024
 
@@ -348,7 +369,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=SHUTDOWN_S,
             ws_max_size=4096,
             ws_ping_interval=PING_S,
-            ws_ping_timeout=PING_S,
+            ws_ping_timeout=PONG_S,
             ws_per_message_deflate=False,  # JPEGs do not shrink, and no zip bombs
             h11_max_incomplete_event_size=32 * 1024,
         )

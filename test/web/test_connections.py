@@ -23,7 +23,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from midas_depth_ros.web import access, server
-from midas_depth_ros.web import feed as web_feed
 from midas_depth_ros.web.feed import Picture
 from midas_depth_ros.web.limits import Limits
 from midas_depth_ros.web.server import Connection, max_connections
@@ -464,7 +463,6 @@ def handshake(served) -> socket.socket:
 
 
 def test_a_browser_that_reads_nothing_is_let_go(serving, sockets, monkeypatch):
-    monkeypatch.setattr(web_feed, 'SEND_S', 1.0)
     monkeypatch.setattr(server, 'CLOSING_S', 1.0)
     served = serving(Limits(stall_s=1.0))
     feed = served.dashboard.feed
@@ -474,6 +472,28 @@ def test_a_browser_that_reads_nothing_is_let_go(serving, sockets, monkeypatch):
         feed.set_picture(f'c{number}/picture', Picture(lambda: bytes(2**20)))
     wait_for(lambda: feed.viewers == 0, 'it is gone')
     wait_for(lambda: served.server.summary()['open'] == 0, 'its connection, too')
+
+
+@pytest.mark.parametrize(
+    ('picture_bytes', 'fact_bytes'), [(4_000_000, 10), (10, 30_000)], ids=['pictures', 'facts']
+)
+def test_a_browser_that_reads_slowly_stays(serving, sockets, picture_bytes, fact_bytes):
+    """Of the pictures, or of the facts, more comes than it can read."""
+    served = serving(Limits(stall_s=1.5))
+    feed = served.dashboard.feed
+    connection = handshake(served)
+    sockets.append(connection)
+    wait_for(lambda: feed.viewers == 1, 'a browser')
+    read, end_s = 0, time.monotonic() + 6
+    while time.monotonic() < end_s:
+        for stream in 'ab':
+            feed.set_picture(f'{stream}/picture', Picture(lambda: bytes(picture_bytes), 60.0))
+        feed.set_fact('counted', [time.monotonic(), 'x' * 100] * (fact_bytes // 100))
+        read += len(connection.recv(5000))
+        time.sleep(0.05)
+    assert read > 100_000
+    assert feed.viewers == 1
+    assert served.server.summary()['open'] == 1
 
 
 def masked(opcode: int, data: bytes = b'', final: bool = True) -> bytes:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import time
 
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
-from midas_depth_ros.web.feed import Feed, Picture
-from midas_depth_ros.web.limits import Limits
+from midas_depth_ros.web.feed import Feed, LiveView, Picture
+from midas_depth_ros.web.limits import Jobs, Limits
 
 LIVE = 'ws://127.0.0.1:8080/api/live'
 
@@ -98,6 +100,54 @@ def test_a_browser_gets_the_next_frame_when_it_has_shown_the_last(client, feed):
         assert next_frame(live) == ('front/picture', b'another stream')
         live.send_json({'shown': 'front/heatmap'})
         assert next_frame(live) == ('front/heatmap', b'newest')
+
+
+class SlowLink:
+    """A WebSocket on which a frame takes 0.15 s; remembers what was sent, and confirms frames."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self._confirmed: asyncio.Queue[str] = asyncio.Queue()
+
+    async def send_text(self, text: str) -> None:
+        self.sent.append('text')
+
+    async def send_bytes(self, data: bytes) -> None:
+        stream = json.loads(data[2 : 2 + int.from_bytes(data[:2], 'big')])['stream']
+        await asyncio.sleep(0.15)
+        self.sent.append(stream)
+        self._confirmed.put_nowait(json.dumps({'shown': stream}))
+
+    async def receive_text(self) -> str:
+        return await self._confirmed.get()
+
+
+def test_on_a_slow_link_facts_go_before_each_frame_and_streams_take_turns(feed):
+    link, streams = SlowLink(), ['a/picture', 'b/picture', 'c/picture']
+
+    async def robot() -> None:
+        for number in range(200):
+            for stream in streams:
+                put(feed, stream, b'jpeg')
+            feed.set_fact('number', number)
+            await asyncio.sleep(0.01)
+
+    async def serve() -> None:
+        encoders = Jobs(Limits(), 1, 'encoders')
+        with feed.viewing(1) as event:
+            serving = asyncio.create_task(LiveView(link, feed, encoders).serve(event))
+            await robot()
+            serving.cancel()
+        encoders.close()
+
+    asyncio.run(serve())
+    assert link.sent.count('text') > 8
+    for one, other in itertools.pairwise(link.sent[1:]):
+        assert 'text' in (one, other), link.sent
+    frames = [each for each in link.sent if each != 'text']
+    assert len(frames) > 8
+    for first in range(len(frames) - 2):
+        assert sorted(frames[first : first + 3]) == streams
 
 
 def test_a_browser_that_shows_nothing_holds_up_nobody(client, feed):

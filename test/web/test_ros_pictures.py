@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from web_pictures import jpeg_file, pillow_file, png_file, ramp
 
 from midas_depth_ros.images import BitDepth, ImageError, decode_compressed
-from midas_depth_ros.web.ros_camera import SHOWN_SIDE, compressed_to_jpeg
+from midas_depth_ros.web.ros_camera import SHOWN_BYTES, SHOWN_SIDE, compressed_to_jpeg
 
 EXIF_TURNED = 6
 
@@ -111,3 +111,14 @@ def test_a_picture_that_was_cut_short_is_not_shown() -> None:
     data = jpeg_file(ramp())
     with pytest.raises(ImageError, match='cut short'):
         compressed_to_jpeg(message('jpeg', data[: len(data) // 2]))
+
+
+@pytest.mark.parametrize(('ending', 'text'), [('.png', 'png'), ('.jpg', 'jpeg')])
+def test_what_is_large_is_made_small_for_slow_links(ending: str, text: str) -> None:
+    rng = np.random.default_rng(0)
+    noisy = (ramp(720, 1280) + rng.integers(0, 60, (720, 1280, 1))).astype(np.uint8)
+    data = encoded(ending, noisy)
+    assert len(data) > 3 * SHOWN_BYTES
+    sent = compressed_to_jpeg(message(text, data))
+    assert in_browser(sent).shape == (540, SHOWN_SIDE, 3)
+    assert len(sent) <= SHOWN_BYTES

@@ -227,6 +227,43 @@ def test_a_message_that_lay_on_its_way_is_old_when_it_comes(open_page, late_ms, 
     assert words.startswith('no data for')
 
 
+# connection.js on a connection that is made up: whether it is kept, so many seconds after a text;
+# a frame comes at the seconds `frame`.
+KEPT = """
+async ([frame, seconds]) => {
+    const { Connection } = await import('/static/connection.js');
+    let tick = performance.now();
+    const [start, date] = [tick, Date.now()];
+    performance.now = () => tick;
+    Date.now = () => date;
+    window.WebSocket = class {
+        static OPEN = 1;
+        readyState = 1;
+        send() {}
+        close() {}
+    };
+    const connection = new Connection({
+        onFacts() {}, async onFrame() {}, onOpening() {}, onState() {},
+    });
+    const socket = connection.socket;
+    socket.onmessage({ data: '{}' });
+    return seconds.map((second) => {
+        tick = start + 1000 * second;
+        if (second === frame) socket.onmessage({ data: new Uint8Array([0, 2, 123, 125]).buffer });
+        connection.watch();
+        return connection.socket === socket;
+    });
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ('frame_s', 'kept'), [(None, [True, True, False, False]), (10, [True, True, True, False])]
+)
+def test_a_connection_on_which_a_frame_takes_long_is_kept(open_page, frame_s, kept):
+    assert open_page().evaluate(KEPT, [frame_s, [10, 14, 24, 26]]) == kept
+
+
 # How many beams topview.js tints as free, of a canvas that only records.
 TINTED = """
 async ([scan, free]) => {

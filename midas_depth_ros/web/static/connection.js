@@ -8,7 +8,7 @@ import { clock } from './facts.js';
 const FIRST_WAIT_MS = 300;
 const LONGEST_WAIT_MS = 5000;
 const SILENCE_MS = 3000; // the dashboard sends something every second
-const DROP_MS = 8000;
+const DROP_MS = 15000; // a frame takes so long on the slowest links
 const ECHO_MS = 1000;
 const LOOK_MS = 250;
 const HIDDEN_MS = 5000;
@@ -23,7 +23,8 @@ export class Connection {
     this.socket = null;
     this.wait = FIRST_WAIT_MS;
     this.held = false;
-    this.heard = clock();
+    this.heard = clock(); // of texts
+    this.came = this.heard; // of anything
     this.asked = -Infinity;
     this.state = '';
     document.addEventListener('visibilitychange', () => this.onVisibility());
@@ -52,6 +53,7 @@ export class Connection {
   }
 
   message(socket, data) {
+    this.came = clock();
     if (typeof data !== 'string') {
       this.frame(socket, data);
       return;
@@ -96,7 +98,7 @@ export class Connection {
   watch() {
     if (!this.socket) return;
     const now = clock();
-    if (now - Math.max(this.heard, this.opened) > DROP_MS) this.drop();
+    if (now - Math.max(this.came, this.opened) > DROP_MS) this.drop();
     else if (this.state === 'open' && now - this.heard > SILENCE_MS) this.setState('silent');
     if (now - this.asked > ECHO_MS) {
       this.asked = now;
