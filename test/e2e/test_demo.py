@@ -36,6 +36,7 @@ SECONDS = 4
 DRIVE_TOPICS = {
     'odom',
     'camera_scan',
+    'camera_seen_free',
     'camera_proximity',
     'ground_truth_scan',
     'cmd_vel',
