@@ -107,8 +107,8 @@ class ViewMemory:
             self._place = place
         while self._looked and self._looked[0][0] < seen_s - timeout_s:
             self._looked.popleft()
-        if coverage.view is not None:
-            self._looked.append((seen_s, *coverage.looks_from_to()))
+        if coverage.view_rad is not None:
+            self._looked.append((seen_s, *coverage.view_rad))
         if self._looked:
             _, first, last = zip(*self._looked, strict=True)
             coverage.widen(min(first), max(last))
@@ -117,7 +117,8 @@ class ViewMemory:
 def _apart(one: SensorPlace, other: SensorPlace) -> bool:
     """Whether a sensor is elsewhere, by more than a transform trembles."""
     moved = max(abs(one.x - other.x), abs(one.y - other.y))
-    return moved > SAME_PLACE_M or abs(one.yaw - other.yaw) > SAME_YAW_RAD
+    turned = math.remainder(one.yaw - other.yaw, math.tau)
+    return moved > SAME_PLACE_M or abs(turned) > SAME_YAW_RAD
 
 
 class FreeMemory:

@@ -59,7 +59,7 @@ class ScanCoverage:
         self._reach, self._hits = reach[:count], hits[:count]
         informative = np.flatnonzero((self._reach > 0) | np.isfinite(self._hits))
         # First and last beam between which it knows anything; an empty view knows nothing.
-        self.view = (int(informative[0]), int(informative[-1])) if informative.size else None
+        self._view = (int(informative[0]), int(informative[-1])) if informative.size else None
         self._turn = max(turn, float(count))
         # Farther than this, neighbouring beams are too far apart to know anything.
         self._dense_m = smallest_obstacle_m / self._step
@@ -67,25 +67,24 @@ class ScanCoverage:
         self._rings = _rings(farthest)
         self._table = self._known_by_ring(smallest_obstacle_m)
 
-    def looks_from_to(self) -> tuple[float, float]:
-        """Return the angles (rad) between which it knows anything, the lesser one first; (0, 0) if
-        it knows nothing.
-        """
-        if self.view is None:
-            return 0.0, 0.0
-        ends = [self._first + self._turns * self._step * index for index in self.view]
+    @property
+    def view_rad(self) -> tuple[float, float] | None:
+        """The angles between which it knows anything, the lesser one first; None if nothing."""
+        if self._view is None:
+            return None
+        ends = [self._first + self._turns * self._step * index for index in self._view]
         return min(ends), max(ends)
 
     def widen(self, first_rad: float, last_rad: float) -> None:
         """Count the beams between two angles as looked along, too, on a side where the view has
         become narrower by more than its border wavers.
         """
-        if self.view is None:
+        if self._view is None:
             return
-        begin, end = self.view
+        begin, end = self._view
         ends = sorted((self._beam_at(first_rad), self._beam_at(last_rad)))
         margin = BORDER_RAD / self._step
-        self.view = (
+        self._view = (
             ends[0] if begin - ends[0] > margin else begin,
             ends[1] if ends[1] - end > margin else end,
         )
@@ -130,10 +129,10 @@ class ScanCoverage:
 
     def _looks(self, distance: Floats, bearing: Floats) -> Booleans:
         nearest, looks = self._nearest(bearing)
-        if self.view is None:
+        if self._view is None:
             return np.zeros(np.shape(distance), bool)
         # The view may be narrower than the scan, whose outer beams are then always unknown.
-        looks &= (nearest >= self.view[0]) & (nearest <= self.view[1])
+        looks &= (nearest >= self._view[0]) & (nearest <= self._view[1])
         return looks & (distance >= self._place.blind_range) & (distance <= self._hits[nearest])
 
     def _polar(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:

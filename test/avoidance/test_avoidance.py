@@ -248,16 +248,20 @@ def test_a_view_that_goes_blind_anywhere_on_the_way_stops_the_robot(covered):
     assert driver.steps(60, scan=camera(np.full(161, INF))).linear == 0.5
 
 
-@pytest.mark.parametrize('how', ['another number of beams', 'a trembling transform'])
+@pytest.mark.parametrize(
+    'how', ['another number of beams', 'a trembling transform', 'one that trembles about pi']
+)
 def test_a_view_is_remembered_though_no_two_scans_are_alike(how):
     driver, braking = Driver(), math.ceil(0.5 / OPTIONS.stop_deceleration / STEP) + 2
     for number in range(60 + braking):
         count = 161 - (number % 2 if how == 'another number of beams' else 0)
         bearings = np.linspace(-0.8, 0.8, count)
         ranges = np.where((bearings > -0.03) & (number >= 60), NAN, INF)
-        turn = 1e-6 * (number % 2) if how == 'a trembling transform' else 0.0
+        turn, first = 1e-6 * (number % 2) if how == 'a trembling transform' else 0.0, -0.8
+        if how == 'one that trembles about pi':  # of a sensor that is mounted the wrong way round
+            turn, first = (-1) ** number * math.pi, math.pi - 0.8
         place = dataclasses.replace(CENTRE, yaw=turn)
-        view = read_scan(ranges, -0.8, 0.8, 1.6 / (count - 1), 0.02, 6.0, place)
+        view = read_scan(ranges, first, first + 1.6, 1.6 / (count - 1), 0.02, 6.0, place)
         decision = driver.step(scan=view)
     assert (decision.linear, decision.state) == (0.0, State.NO_DATA)
 
