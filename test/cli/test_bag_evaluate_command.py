@@ -124,7 +124,7 @@ def test_json_is_one_object(bag, midas_depth):
     assert run['frames_with_truth'] == 4
     (row,) = run['verdict']['speeds']
     assert (row['speed_m_s'], row['verdict']) == (0.3, 'unknown')
-    assert row['braking_m'] == pytest.approx(0.3 * (0.4 + 0.4 + 0.2) + 0.3**2 / 4)
+    assert row['braking_m'] == pytest.approx(0.3 * (0.4 + 0.4 + 0.05 + 0.2) + 0.3**2 / 4)
     assert run['verdict']['text'].startswith('Stopping 0.6 m before things: nothing can be said')
 
 

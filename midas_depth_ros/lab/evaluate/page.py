@@ -136,13 +136,15 @@ def _verdicts(runs: Sequence[Run]) -> str:
 
 
 def _arithmetic(verdict: Numbers) -> str:
-    wait_s = verdict['latency_s'] + verdict['interval_s'] + verdict['reaction_s']
+    parts = ('latency_s', 'interval_s', 'decision_s', 'reaction_s')
+    wait_s = sum(verdict[part] for part in parts)
     return (
         '<p>'
         + _text(
             'How this is computed: from the picture that shows something to standstill a robot '
             f'goes v ({verdict["latency_s"]:.3f} s latency + '
-            f'{verdict["interval_s"]:.3f} s between frames + {verdict["reaction_s"]:g} s reaction) '
+            f'{verdict["interval_s"]:.3f} s between frames + {verdict["decision_s"]:g} s between '
+            f'decisions + {verdict["reaction_s"]:g} s reaction) '
             f'+ v² / (2 x {verdict["deceleration_m_s2"]:g} m/s²) = v x {wait_s:.3f} s + v² / '
             f'{2 * verdict["deceleration_m_s2"]:g} m/s². Frames are processed one after the other: '
             'the time between them is at least the latency. With the stopping distance '

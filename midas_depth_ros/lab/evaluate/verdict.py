@@ -2,7 +2,8 @@
 
 From the picture that shows something to standstill a robot at speed v goes
 
-    way = v (latency + frame interval + reaction time) + v^2 / (2 deceleration)
+    way = v blind + v^2 / (2 deceleration),
+    blind = latency + frame interval + decision period + reaction time,
 
 so it must brake for what is within reach = way + stopping distance. Frames are processed one after
 the other, so their interval is at least the latency. Who trusts a frame that says more than the
@@ -42,6 +43,7 @@ class Driving:
     stopping_distance_m: float = AvoidanceSettings.stop_distance
     deceleration_m_s2: float = AvoidanceSettings.stop_deceleration
     reaction_s: float = AvoidanceSettings.reaction_time
+    decision_s: float = 1 / AvoidanceSettings.rate  # between two decisions of avoidance_node
     interval_s: float = 0.2  # between two frames, as they are due
     latency_s: float = 0.1  # from a picture to what is said of it
 
@@ -52,7 +54,7 @@ class Driving:
 
     def braking_m(self, speed_m_s: float) -> float:
         """Return how far the robot goes from the picture that shows it something to standstill."""
-        blind_s = self.latency_s + self.between_frames_s + self.reaction_s
+        blind_s = self.latency_s + self.between_frames_s + self.decision_s + self.reaction_s
         return speed_m_s * blind_s + speed_m_s**2 / (2 * self.deceleration_m_s2)
 
 
@@ -133,6 +135,7 @@ def verdict_of(trials: Trials, driving: Driving) -> Numbers:
         'stopping_distance_m': driving.stopping_distance_m,
         'deceleration_m_s2': driving.deceleration_m_s2,
         'reaction_s': driving.reaction_s,
+        'decision_s': driving.decision_s,
         'interval_s': rounded(driving.between_frames_s),
         'latency_s': rounded(driving.latency_s),
         'least_moments': LEAST_MOMENTS,

@@ -26,6 +26,7 @@ from midas_depth_ros.lab.evaluate.verdict import (
     verdict_of,
 )
 from midas_depth_ros.nodes.ros.messages import range_message, scan_message
+from midas_depth_ros.options.avoidance import AvoidanceSettings
 
 ROBOT = Driving((0.4, 0.8), 0.6, 2.0, 0.2, interval_s=0.2, latency_s=0.1)
 LONG = LEAST_MOMENTS + 1
@@ -40,15 +41,17 @@ def kinds(frames, driving=ROBOT):
 
 
 def test_the_way_to_standstill():
-    # 0.5 s until the wheels brake, then v^2 / 2a.
-    assert ROBOT.braking_m(0.4) == pytest.approx(0.4 * 0.5 + 0.04)
-    assert ROBOT.braking_m(0.8) == pytest.approx(0.8 * 0.5 + 0.16)
+    # 0.55 s until the wheels brake, 0.05 s of them until avoidance_node decides; then v^2 / 2a.
+    assert ROBOT.braking_m(0.4) == pytest.approx(0.4 * 0.55 + 0.04)
+    assert ROBOT.braking_m(0.8) == pytest.approx(0.8 * 0.55 + 0.16)
+    settings = AvoidanceSettings(stop_deceleration=2.0, reaction_time=0.2)
+    assert ROBOT.decision_s + ROBOT.reaction_s == pytest.approx(settings.response_s)
 
 
 def test_frames_are_processed_one_after_the_other(frame):
     """A network that takes a second gives a frame per second, however often pictures come."""
     late = dataclasses.replace(ROBOT, latency_s=1.0)
-    assert late.braking_m(0.4) == pytest.approx(0.4 * (1.0 + 1.0 + 0.2) + 0.04)
+    assert late.braking_m(0.4) == pytest.approx(0.4 * (1.0 + 1.0 + 0.05 + 0.2) + 0.04)
     frames = [frame(n, 1.9, 1.9 + 0.75) for n in range(LONG)]
     found = verdict([*frames, *(frame(n, 1.2, 1.3) for n in range(LONG))], late)
     assert [row['verdict'] for row in found['speeds']] == ['unsafe', 'unsafe']
