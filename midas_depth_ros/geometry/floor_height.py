@@ -106,9 +106,8 @@ class FloorHeight:
     """Heights above the floor of one camera, frame by frame.
 
     A frame without a floor of its own is measured by the last one for `expiry_s`, as its scale is:
-    a box that begins to fill the picture must not lose its height before the metres end. How the
-    camera is tilted by then counts. `reason`:
-    why heights are unknown, '' if they are not.
+    a box that begins to fill the picture must not lose its height before the metres end. It lies
+    where the mount of that frame sees it. `reason`: why heights are unknown, '' if they are not.
     """
 
     def __init__(self) -> None:
