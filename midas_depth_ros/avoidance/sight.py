@@ -26,7 +26,6 @@ from midas_depth_ros.avoidance.corridor import (
 from midas_depth_ros.avoidance.memory import FreeMemory
 from midas_depth_ros.avoidance.scan import Booleans, Floats, ScanView
 from midas_depth_ros.avoidance.speed import (
-    STANDING,
     Rolling,
     Steering,
     braking_speed,
@@ -102,7 +101,7 @@ class _BaseSight:
     source = 'none'
 
     def __init__(
-        self, remembered: Remembered, options: AvoidanceSettings, rolling: Rolling = STANDING
+        self, remembered: Remembered, options: AvoidanceSettings, rolling: Rolling
     ) -> None:
         self.remembered, self.options, self.rolling = remembered, options, rolling
         self.forward = rolling.towards(1.0)
@@ -177,7 +176,7 @@ class ScanSight(_BaseSight):
         view: ScanView,
         remembered: Remembered,
         options: AvoidanceSettings,
-        rolling: Rolling = STANDING,
+        rolling: Rolling,
     ) -> None:
         super().__init__(remembered, options, rolling)
         self._view = view
@@ -331,7 +330,7 @@ class ClosenessSight(_BaseSight):
         closeness: tuple[float, float, float],
         remembered: Remembered,
         options: AvoidanceSettings,
-        rolling: Rolling = STANDING,
+        rolling: Rolling,
     ) -> None:
         super().__init__(remembered, options, rolling)
         left, centre, right = closeness
@@ -372,7 +371,7 @@ class NoSight(_BaseSight):
         text: str,
         remembered: Remembered,
         options: AvoidanceSettings,
-        rolling: Rolling = STANDING,
+        rolling: Rolling,
     ) -> None:
         super().__init__(remembered, options, rolling)
         self._text = text

@@ -248,6 +248,16 @@ class _Scales:
         """Mean of the finest band in each tile."""
         return _by_tile(self.finest, TILE)
 
+    @functools.cached_property
+    def fine_by_tile(self) -> NDArray[np.float32]:
+        """Mean of the fine band in each tile."""
+        return _by_tile(self.fine, TILE // 2)
+
+    @functools.cached_property
+    def rough_by_tile(self) -> NDArray[np.float32]:
+        """Mean of the rough band in each tile."""
+        return _by_tile(self.rough, TILE // 8)
+
     def third(self, index: int) -> _Scales:
         """The left, middle or right third of all of it."""
         all_of_it = self.half, self.eighth, self.finest, self.fine, self.rough
@@ -350,7 +360,7 @@ def _changes(scales: _Scales) -> Changes:
 
 def _pattern_fault(scales: _Scales, changes: Changes) -> str:
     """Why the detail of a picture is not that of a scene."""
-    fine = _by_tile(scales.fine, TILE // 2)
+    fine = scales.fine_by_tile
     if fine.size < MIN_PATTERN_TILES:
         return ''
     mean, deviation = cv2.meanStdDev(fine)
@@ -359,7 +369,7 @@ def _pattern_fault(scales: _Scales, changes: Changes) -> str:
     along, down = (cv2.mean(each)[0] for each in changes)
     if min(along, down) < ONE_WAY * max(along, down):
         return 'striped, changing in one direction only: shaken, a test pattern, or a broken line'
-    rough, eighth = _by_tile(scales.rough, TILE // 8), cv2.mean(scales.eighth)[0]
+    rough, eighth = scales.rough_by_tile, cv2.mean(scales.eighth)[0]
     if math.sqrt(cv2.mean(scales.fine)[0] + cv2.mean(scales.rough)[0]) < MIN_LOCAL * eighth:
         return 'fogged: hardly any local contrast'
     few = np.argsort(fine, axis=None)[: round(LEAST_DETAILED * fine.size)]
@@ -455,8 +465,8 @@ def _blurred_from(scales: _Scales, rows: int) -> int:
     A lens that is wet, misted or smeared below blurs the floor and what is near, and nothing else.
     """
     finest = scales.finest_by_tile.mean(axis=1)
-    fine = _by_tile(scales.fine, TILE // 2).mean(axis=1) - 0.25 * finest
-    rough = _by_tile(scales.rough, TILE // 8).mean(axis=1)
+    fine = scales.fine_by_tile.mean(axis=1) - 0.25 * finest
+    rough = scales.rough_by_tile.mean(axis=1)
     third = max(1, round(rows / 3))
     sharp = [
         float(fine[part].mean() / rough[part].mean())
