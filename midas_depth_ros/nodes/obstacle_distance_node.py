@@ -96,11 +96,13 @@ class Report:
 
 def obstacle_distance_status(node: str, report: Report) -> DiagnosticStatus:
     """ERROR while no scan is passed on, WARN while some are refused or somebody does not hear."""
-    refused = f'{report.scan_topic} refused: {report.faults.last}' if report.faults.recent else ''
-    parts = [report.silence(), *report.reasons(), report.unheeded(), refused]
+    silence, fault, refused = report.silence(), report.faults.last, ''
+    if report.faults.recent and fault not in silence:
+        refused = f'{report.scan_topic} refused: {fault}'
+    parts = [silence, *report.reasons(), report.unheeded(), refused]
     text = '; '.join(filter(None, parts))
     level = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
-    if report.silence():
+    if silence:
         level = DiagnosticStatus.ERROR
     values: dict[str, object] = {
         'scan topic': report.scan_topic,

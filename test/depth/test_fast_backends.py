@@ -318,10 +318,13 @@ def test_auto_never_takes_what_exceeds_the_bound(
         assert 'although it exceeds the bound' in asked.choice
 
 
-def test_what_was_converted_where_it_could_not_be_measured_is_measured_where_it_can(
+@pytest.fixture
+def unmeasured(
     openvino_precisions: tuple[str, ...], own_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As in a home folder that a laptop without bf16 shares with a robot that has it."""
+) -> Callable[[], Any]:
+    """The cache has the embedded model in bf16, from where bf16 could not be run; its conversion,
+    anew with each call.
+    """
     if 'bf16' not in openvino_precisions:
         pytest.skip('this CPU has no bf16')
     from midas_depth_ros.depth.backends.openvino_backend import Conversion
@@ -332,28 +335,26 @@ def test_what_was_converted_where_it_could_not_be_measured_is_measured_where_it_
         conversion = Conversion(embedded.ASSET, Runtime())
         conversion.model('bf16')
         assert conversion.deviation('bf16') is None
+    return lambda: Conversion(embedded.ASSET, Runtime())
+
+
+def test_what_was_converted_where_it_could_not_be_measured_is_measured_where_it_can(
+    unmeasured: Callable[[], Any],
+) -> None:
+    """As in a home folder that a laptop without bf16 shares with a robot that has it."""
     assert load_estimator('embedded', 'openvino').precision == 'bf16'
-    assert Conversion(embedded.ASSET, Runtime()).deviation('bf16') is not None
+    assert unmeasured().deviation('bf16') is not None
 
 
 def test_an_unmeasured_model_in_a_cache_that_cannot_be_written_is_not_converted_again(
-    openvino_precisions: tuple[str, ...], own_folder: Path, monkeypatch: pytest.MonkeyPatch
+    unmeasured: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if 'bf16' not in openvino_precisions:
-        pytest.skip('this CPU has no bf16')
-    from midas_depth_ros.depth.backends.openvino_backend import Conversion
-    from midas_depth_ros.depth.backends.openvino_runtime import Runtime
-
-    with monkeypatch.context() as laptop:
-        laptop.setattr(Runtime, 'precisions', lambda _: ('f32',))
-        Conversion(embedded.ASSET, Runtime()).model('bf16')
-
     def refused(*_: Any) -> Any:
         raise PermissionError('read-only')
 
     monkeypatch.setattr(conversion_cache, '_locked', refused)
-    monkeypatch.setattr(Conversion, '_converted', refused)
-    assert Conversion(embedded.ASSET, Runtime()).model('bf16').about['precision'] == 'bf16'
+    monkeypatch.setattr(type(unmeasured()), '_converted', refused)
+    assert unmeasured().model('bf16').about['precision'] == 'bf16'
 
 
 @pytest.mark.parametrize('name', ['opencv', *FAST])

@@ -254,7 +254,10 @@ def test_where_all_scans_are_refused_the_reason_is_said_and_not_that_none_come(r
     scans = ros.publisher(LaserScan, 'scan')
     bad = scan(mixed(), header=header(0), angle_increment=0.0)
     ros.node.create_timer(0.05, lambda: scans.publish(bad))
-    said_of(ros, DiagnosticStatus.ERROR, 'no scan was passed on for 0.5 s', 'angle_increment 0.0')
+    status = said_of(
+        ros, DiagnosticStatus.ERROR, 'no scan was passed on for 0.5 s', 'angle_increment 0.0'
+    )
+    assert status.message.count('angle_increment 0.0') == 1
     assert any(text.startswith('no scan was passed on') for text in warnings)
 
 
