@@ -23,14 +23,13 @@ from midas_depth_ros.geometry.fitting import (
     median,
     once_per_grid,
     quantiles_of,
-    reduced,
     reduced_with_grid,
     robust_deviation,
     without_specks,
 )
 from midas_depth_ros.geometry.relative_floor import Cells, RelativeFloor, check_floor, fit_floor
 
-WORK_PIXELS = 256 * 192  # larger pictures are reduced to about this size
+WORK_PIXELS = 128 * 96  # larger pictures are reduced to about this size
 CELLS = 64 * 48  # and to this size for the floor
 FAR_PERCENTILE, NEAR_PERCENTILE = 2.0, 98.0
 FLATTEST = 1e-5  # of the largest value: a smaller spread is rounding
@@ -158,21 +157,25 @@ def _shown(grid: Grid) -> np.ndarray:
     return np.isfinite(grid[0])
 
 
+@once_per_grid
+def _foot(grid: Grid) -> tuple[float, float]:
+    """Image coordinates of the middle of the bottom row."""
+    x, y = grid
+    middle = slice((x.shape[1] - 1) // 2, x.shape[1] // 2 + 1)
+    return float(x[-1, middle].mean()), float(y[-1, middle].mean())
+
+
 def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
     """Reduce to work size and to cells, with d scaled to a spread of 0..1."""
-    x, y = grid if grid is not None else _pixel_grid(*d.shape)
-    middle = slice((d.shape[1] - 1) // 2, d.shape[1] // 2 + 1)
-    foot = float(x[-1, middle].mean()), float(y[-1, middle].mean())
-    shown = _shown((x, y))
+    whole = x, y = grid if grid is not None else _pixel_grid(*d.shape)
+    shown = _shown(whole)
     valid = np.isfinite(d) & shown
     known_share = np.count_nonzero(valid) / valid.size
     if known_share < MIN_VALID:
         raise NoFloor(f'only {known_share:.0%} of the picture has a value')
     if d.size > 1.5 * WORK_PIXELS:
-        shape = d.shape
-        (d, x, y), valid = reduced((d, x, y), valid, WORK_PIXELS)
-        rows, columns = (np.linspace(0, shape[i] - 1, d.shape[i]).astype(int) for i in (0, 1))
-        shown = shown[np.ix_(rows, columns)]
+        (d, x, y), valid = reduced_with_grid(d, whole, valid, WORK_PIXELS)
+        shown = _shown((x, y)) if known_share == 1 else _some_of(shown, d.shape)
     (coarse, cell_x, cell_y), known = reduced_with_grid(d, (x, y), valid, CELLS)
     seen = coarse[known]
     far, near = quantiles_of(seen, 0.01 * FAR_PERCENTILE, 0.01 * NEAR_PERCENTILE)
@@ -181,7 +184,13 @@ def _prepared(d: np.ndarray, grid: Grid | None) -> tuple[_Picture, Cells]:
     coarse = (coarse.astype(np.float64) - far) / (near - far)
     scaled = (d - d.dtype.type(far)) * d.dtype.type(1 / (near - far))
     scaled = scaled.astype(np.float32, copy=False)
-    return _Picture(scaled, valid, shown, x, y, foot), Cells(coarse, cell_x, cell_y)
+    return _Picture(scaled, valid, shown, x, y, _foot(whole)), Cells(coarse, cell_x, cell_y)
+
+
+def _some_of(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """As many rows and columns of (h, w) bool as `shape` has, evenly spaced."""
+    rows, columns = (np.linspace(0, mask.shape[i] - 1, shape[i]).astype(int) for i in (0, 1))
+    return mask[np.ix_(rows, columns)]
 
 
 def _horizon_and_edge(picture: _Picture, floor: RelativeFloor, pitch: float) -> tuple[float, float]:
@@ -214,7 +223,6 @@ def _nearest_per_sector(
     if not (all_valid := bool(valid.all())):
         ground = np.where(valid, ground, np.float32(t))
         d = np.where(valid, d, ground)
-    d = cv2.medianBlur(d, 3)
     above = d - ground
     obstacle = above > _stands_out(above, ground > t, OBSTACLE * (edge - t))
     if not all_valid:

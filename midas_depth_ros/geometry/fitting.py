@@ -136,8 +136,12 @@ def _reduced_size(shape: tuple[int, ...], pixels: int) -> tuple[int, int]:
 
 def tukey_votes(off: np.ndarray, reach: float) -> np.ndarray:
     """Return Tukey's biweight of residuals (n,): 1 at 0, 0 from `reach` on, in their unit."""
-    scaled = off / reach
-    return np.maximum(1 - scaled * scaled, 0) ** 2
+    vote = off * (1 / reach)
+    vote *= vote
+    np.subtract(1, vote, out=vote)
+    np.maximum(vote, 0, out=vote)
+    vote *= vote
+    return vote
 
 
 def robust_deviation(off: np.ndarray) -> float:

@@ -17,8 +17,10 @@ import numpy as np
 
 from midas_depth_ros.geometry.fitting import (
     BIWEIGHT,
+    Grid,
     NoFloor,
     deviation_within,
+    once_per_grid,
     solved,
     tukey_votes,
 )
@@ -111,7 +113,9 @@ def _share(mask: np.ndarray) -> float:
 
 
 TRIPLETS = 128  # hypotheses, and as many mirror images of them
-SCORED_ROWS = 4  # step between the rows of cells that score hypotheses
+SCORED = slice(None, None, 4)  # the rows of cells that score hypotheses
+LEAST_AREA = 1e-9  # of three cells, in image coordinates: less is three in a row
+PRODUCTS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # of x, y and 1
 TOLERANCE = 0.05  # of the picture's spread: what is farther off the plane is not floor,
 RISE_TOLERANCE = 0.07  # nor what is farther off than this share of the plane's own rise
 REFITS, SETTLED = 6, 1e-4  # or until the plane changes by less, in units of the spread
@@ -182,9 +186,12 @@ def fit_floor(cells: Cells) -> RelativeFloor:
     a floor.
     """
     lower = cells.lower
-    if _share(np.isfinite(lower.d)) < MIN_VALID:
+    known = np.isfinite(lower.d)
+    share = _share(known)
+    if share < MIN_VALID:
         raise NoFloor('less than half of the lower half of the picture has a value')
-    return _refined(lower, _best_hypothesis(lower))
+    start = _best_hypothesis(cells, lower, known)
+    return _refined(lower, _points((cells.x, cells.y), None if share == 1 else known), known, start)
 
 
 @functools.lru_cache(maxsize=32)
@@ -195,34 +202,45 @@ def _triplets(rows: int, columns: int) -> np.ndarray:
     return np.concatenate([row * columns + column, row * columns + (columns - 1 - column)])
 
 
-def _best_hypothesis(lower: Cells) -> np.ndarray:
+@once_per_grid
+def _solutions(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Which three cells of the lower half of a grid give a hypothesis, (n, 3), and the matrices
+    (n, 3, 3) that make (across, down, offset) of their d.
+    """
+    x, y = (axis[(len(axis) + 1) // 2 :].astype(np.float64) for axis in grid)
+    chosen = _triplets(*x.shape)
+    x, y = x.ravel()[chosen], y.ravel()[chosen]
+    first, second = (np.stack([x[:, i] - x[:, 0], y[:, i] - y[:, 0]]) for i in (1, 2))
+    # Not NaN, and not three in a row.
+    possible = np.abs(first[0] * second[1] - first[1] * second[0]) > LEAST_AREA
+    points = np.stack([x, y, np.ones_like(x)], axis=2)[possible]
+    return chosen[possible], np.linalg.inv(points)
+
+
+def _best_hypothesis(cells: Cells, lower: Cells, known: np.ndarray) -> np.ndarray:
     """The plane through three cells that explains the others best: (across, down, offset)."""
-    chosen = _triplets(*lower.d.shape)
-    d, x, y = lower.d.ravel()[chosen], lower.x.ravel()[chosen], lower.y.ravel()[chosen]
-    d0, x0, y0 = d[:, 0], x[:, 0], y[:, 0]
-    d1, x1, y1 = d[:, 1] - d0, x[:, 1] - x0, y[:, 1] - y0
-    d2, x2, y2 = d[:, 2] - d0, x[:, 2] - x0, y[:, 2] - y0
-    with np.errstate(divide='ignore', invalid='ignore'):
-        area = x1 * y2 - x2 * y1
-        across, down = (d1 * y2 - d2 * y1) / area, (x1 * d2 - x2 * d1) / area
-        offset = d0 - across * x0 - down * y0
-        rise = down * lower.reach
-        # It rises, so `down` is above 0; of three cells in a row both are infinite.
-        possible = (rise >= MIN_RISE) & (np.abs(across) < math.tan(MAX_ROLL_RAD) * down)
-    if not possible.any():
+    chosen, solutions = _solutions((cells.x, cells.y))
+    planes = np.matmul(solutions, lower.d.ravel()[chosen][..., None])[..., 0]
+    across, down = planes[:, 0], planes[:, 1]
+    with np.errstate(invalid='ignore'):  # NaN where a cell has no d
+        # It rises, so `down` is above 0.
+        possible = (down * lower.reach >= MIN_RISE) & (
+            np.abs(across) < math.tan(MAX_ROLL_RAD) * down
+        )
+    planes = planes[possible]
+    if not planes.size:
         raise NoFloor('nothing in the lower half of the picture gets nearer towards its bottom')
-    planes = np.stack([across, down, offset], axis=1)[possible]
-    return planes[np.argmin(_costs(planes, lower))]
+    return planes[np.argmin(_costs(planes, lower, known))]
 
 
-def _costs(planes: np.ndarray, lower: Cells) -> np.ndarray:
+def _costs(planes: np.ndarray, lower: Cells, known: np.ndarray) -> np.ndarray:
     """How badly each of the (n, 3) planes explains the cells.
 
     A cell before the plane costs at most 1, one behind it 2: obstacles stand before the floor, and
     hardly anything is behind it.
     """
-    known = np.isfinite(lower.d[::SCORED_ROWS])
-    d, x, y = (array[::SCORED_ROWS][known] for array in (lower.d, lower.x, lower.y))
+    some = known[SCORED]
+    d, x, y = (array[SCORED][some] for array in (lower.d, lower.x, lower.y))
     points = np.stack([x, y, np.ones_like(x), d]).astype(np.float32)
     scaled = np.full((len(planes), 4), 1 / TOLERANCE, np.float32)
     scaled[:, :3] = planes * (-1 / TOLERANCE)
@@ -231,36 +249,62 @@ def _costs(planes: np.ndarray, lower: Cells) -> np.ndarray:
     return np.abs(above, out=above).sum(axis=1)
 
 
-def _refined(lower: Cells, start: np.ndarray) -> RelativeFloor:
+@once_per_grid
+def _all_points(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Of the lower half of a grid: x, y and 1, (3, n), and their products x x, x y, x, y y, y, 1,
+    (6, n).
+    """
+    return _with_products(*(axis[(len(axis) + 1) // 2 :].ravel() for axis in grid))
+
+
+def _with_products(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    points = np.stack([x, y, np.ones_like(x)]).astype(np.float64)
+    return points, np.stack([points[i] * points[j] for i, j in PRODUCTS])
+
+
+def _points(grid: Grid, known: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """`_all_points`, or those of the cells that are `known`, (rows, columns) of the lower half."""
+    if known is None:
+        return _all_points(grid)
+    return _with_products(*(axis[(len(axis) + 1) // 2 :][known] for axis in grid))
+
+
+def _refined(
+    lower: Cells, points: tuple[np.ndarray, np.ndarray], known: np.ndarray, start: np.ndarray
+) -> RelativeFloor:
     """The plane after iteratively reweighted least squares."""
-    known = np.isfinite(lower.d)
-    d = lower.d[known]
-    points = np.stack([lower.x[known], lower.y[known], np.ones_like(d), d])
+    places, products = points
+    d = lower.d.ravel() if len(places[0]) == lower.d.size else lower.d[known]
     plane = start
-    off = _off(plane, points)
+    off = _off(plane, places, d)
     tolerance = _tolerance(plane, lower)
     deviation = tolerance / BIWEIGHT
     for _ in range(REFITS):
         vote = tukey_votes(off, BIWEIGHT * deviation)
-        if vote.sum() < MIN_VOTES * d.size:
+        xx, xy, x, yy, y, total = (products @ vote).tolist()
+        if total < MIN_VOTES * d.size:
             break
-        sums = (points[:3] * vote) @ points.T
-        before, plane = plane, solved(sums[:, :3], sums[:, 3])
-        off = _off(plane, points)
+        vote *= d
+        before, plane = (
+            plane,
+            solved(np.array([[xx, xy, x], [xy, yy, y], [x, y, total]]), places @ vote),
+        )
+        off = _off(plane, places, d)
         tolerance = _tolerance(plane, lower)
         deviation = deviation_within(off, tolerance, FINEST, tolerance / BIWEIGHT)
         if max(map(abs, (plane - before).tolist())) < SETTLED:
             break
     on_floor = off[off < tolerance]
     share, rise = on_floor.size / d.size, float(plane[1]) * lower.reach
-    deviation = float(np.sqrt(np.mean(on_floor**2))) if on_floor.size else math.inf
+    deviation = math.sqrt(float(on_floor @ on_floor) / on_floor.size) if on_floor.size else math.inf
     across, down, offset = (float(value) for value in plane)
     return RelativeFloor(across, down, offset, tolerance, share, deviation, rise)
 
 
-def _off(plane: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """How far each of (4, n) x, y, 1, d is off the plane."""
-    off = np.append(plane, -1.0) @ points
+def _off(plane: np.ndarray, places: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """How far each of (n,) d at (3, n) x, y, 1 is off the plane."""
+    off = plane @ places
+    off -= d
     return np.abs(off, out=off)
 
 

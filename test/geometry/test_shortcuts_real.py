@@ -110,6 +110,22 @@ def test_a_fit_that_ends_when_it_has_settled_moves_no_closeness(pictures, monkey
     assert known >= LEAST_FLOORS
 
 
+def test_fewer_pixels_move_no_closeness(pictures, monkeypatch):
+    found = [closeness(d, grid=grid) for d, grid in pictures]
+    monkeypatch.setattr(of_closeness, 'WORK_PIXELS', 256 * 192)
+    off = []
+    for (d, grid), near in zip(pictures, found, strict=True):
+        other = closeness(d, grid=grid)
+        assert other.reason == near.reason
+        sides = np.array([(each.left, each.centre, each.right) for each in (near, other)])
+        np.testing.assert_array_equal(*np.isnan(sides))
+        if near.known:
+            off.extend(np.abs(sides[0] - sides[1]))
+    assert len(off) >= 3 * LEAST_FLOORS
+    assert np.nanmedian(off) < 0.003
+    assert np.nanmax(off) < 0.1
+
+
 @pytest.mark.parametrize('count', [0, 5, 47, 48, 49, 4000, 16_000])
 def test_the_nearest_of_a_sector_is_found_among_what_is_nearest_in_its_columns(count):
     rng = np.random.default_rng(count)
