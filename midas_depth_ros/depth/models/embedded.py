@@ -25,6 +25,7 @@ import numpy as np
 
 from midas_depth_ros.depth.models.costs import giga_operations
 from midas_depth_ros.depth.models.spec import (
+    Enlargement,
     Fingerprint,
     ModelSpec,
     OnnxGraph,
@@ -392,6 +393,7 @@ SPEC = ModelSpec(
     ),
     picture=PictureInput(SIZE),
     output=Output.RELATIVE_INVERSE_DEPTH,
+    enlargement=Enlargement.LINEAR,
     shapes=embedded_shapes(),
     build=build,
     onnx=OnnxGraph(
