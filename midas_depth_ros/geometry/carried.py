@@ -166,24 +166,41 @@ def _at(d: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return at_points(d, shares * np.array([d.shape[1], d.shape[0]]) - 0.5)
 
 
+def _symmetric_line(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> tuple[float, float, float] | None:
+    """(slope, x, y) of a rising line, and a point on it, where both have errors; None = none.
+
+    Its slope is the ratio of the spreads: that of least squares would be less in every frame, and
+    what is near would seem farther and farther.
+    """
+    line = weighted_line(x, y, weight)
+    if line is None or not line[0] > 0:
+        return None
+    _, x_mean, y_mean = line
+    along, up = x - x_mean, y - y_mean
+    slope = math.sqrt(float(weight @ (up * up)) / float(weight @ (along * along)))
+    return slope, x_mean, y_mean
+
+
 def _line(value: np.ndarray, inverse: np.ndarray) -> tuple[float, float, np.ndarray] | None:
     """A robust line of 1/Z on d, by shares of 1/Z, and its covariance (2, 2)."""
     least = FAR_SHARE * median(inverse)
-    votes, fitted = np.ones(len(value)), np.full(len(value), 1.0)
+    votes, level = np.ones(len(value)), np.full(len(value), 1.0)
     for _ in range(REFITS):
-        line = weighted_line(value, inverse, votes / fitted**2)
-        if line is None or not line[0] > 0:
+        line = _symmetric_line(value, inverse, votes / level**2)
+        if line is None:
             return None
         scale, shift = line[0], line[2] - line[0] * line[1]
-        # Shares of the fitted 1/Z: shares of the given one would favour what seems far by chance.
-        fitted = np.maximum(scale * value + shift, least)
-        off = np.abs(scale * value + shift - inverse) / fitted
+        # Shares of the mean of both: those of one alone would favour what that makes far by chance.
+        level = np.maximum(0.5 * (scale * value + shift + inverse), least)
+        off = np.abs(scale * value + shift - inverse) / level
         deviation = min(max(robust_deviation(off), LEAST), MOST)
         votes = tukey_votes(off, BIWEIGHT * deviation)
         if votes.sum() < MIN_AGREE * len(votes):
             return None
     # As many points count as there are things that a network sees otherwise from elsewhere.
-    weight = votes / (deviation * fitted) ** 2 * (INDEPENDENT / votes.sum())
+    weight = votes / (deviation * level) ** 2 * (INDEPENDENT / votes.sum())
     sums = float(weight.sum()), float(weight @ value), float(weight @ (value * value))
     return scale, shift, inverted(np.array([[sums[2], sums[1]], [sums[1], sums[0]]]))
 
@@ -236,6 +253,12 @@ def _mixed(
     of_old = axes @ _matrix(before.covariance) @ axes.T
     of_old = of_old + change * (np.outer(old, old) + np.diag(old * old))
     of_new = axes @ _matrix(fit.covariance) @ axes.T
+    if min(*old, *new) > 0:
+        # Deviations are shares of 1/Z: what says less by chance would claim to be more certain.
+        of_old, of_new = (
+            each * np.outer(*[0.5 * (old + new) / own] * 2)
+            for each, own in ((of_old, old), (of_new, new))
+        )
     off = new - old
     together = of_old + of_new
     squares = 0.5 * float(off @ solved(together, off))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -86,3 +87,27 @@ def test_what_all_frames_have_in_common_is_not_averaged_out():
     assert isinstance(
         alike.averaged(fit(0.06), D, pose(STEP_M * 30), CAMERA, together=0.2), Refusal
     )
+
+
+def test_a_noisy_network_does_not_make_what_is_near_farther_and_farther():
+    """Least squares of noisy values on noisy values are less steep, in each frame again."""
+    rng = np.random.default_rng(3)
+    carried, found = CarriedScale(), []
+    for number in range(60):
+        noise = cv2.resize(rng.normal(size=(8, 10)).astype(np.float32), D.shape[::-1])
+        seen = D * (1 + 0.2 * noise / noise.std())
+        answer = carried.averaged(fit(0.15), seen, pose(STEP_M * number), CAMERA)
+        assert isinstance(answer, ScaleShift)
+        found.append(answer.scale)
+    assert float(np.mean(found[20:])) == pytest.approx(SCALE, rel=0.01)
+
+
+def test_fits_that_say_too_far_by_chance_count_no_more_than_those_that_say_too_near():
+    """How far a fit is off is a share of 1/Z: one with a smaller 1/Z claims to be more certain."""
+    carried, found = CarriedScale(), []
+    for number in range(60):
+        factor = 1.2 if number % 2 else 1 / 1.2
+        answer = carried.averaged(fit(0.15, factor), D, pose(STEP_M * number), CAMERA)
+        assert isinstance(answer, ScaleShift)
+        found.append(answer.scale)
+    assert float(np.mean(found[20:])) == pytest.approx(SCALE, rel=0.015)
