@@ -485,6 +485,7 @@ def combined(fits: Mapping[str, ScaleShift], probes: np.ndarray) -> ScaleShift:
         shift=float(shift),
         source=source,
         covariance=(float(covariance[0, 0]), float(covariance[0, 1]), float(covariance[1, 1])),
+        residual=listed[0].residual,  # of the floor, where it is one of them
         inlier_share=min(fit.inlier_share for fit in listed),
         points=sum(fit.points for fit in listed),
         far_end=max(fit.far_end for fit in listed),

@@ -127,7 +127,7 @@ class MetricDepth:
             mount,
             options.obstacles,
             max_range_m=options.scan.range_max,
-            residual=scale.residual,
+            residual=scale.floor_residual,
             sigma=np.minimum(of_surfaces, inverse_sigma),
             max_share=options.sigma.max_share,
         )

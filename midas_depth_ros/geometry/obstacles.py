@@ -78,8 +78,8 @@ def find_obstacles(
     measured, as `ScaleShift.depth(d, min_depth_m=0, beyond=math.inf)` gives it (with NaN instead,
     very near objects and a cliff with nothing visible below it are missed). grid:
     `CameraModel.normalised_grid(w, h)`. max_range_m: obstacles farther away along the floor are
-    ignored. residual: `ScaleShift.residual`, 1/m: what stands out from the floor by less, or by
-    less than three deviations of the floor in view, is floor. smooth: apply a 3x3 median first,
+    ignored. residual: `ScaleShift.floor_residual`, 1/m: what stands out from the floor by less, or
+    by less than three deviations of the floor in view, is floor. smooth: apply a 3x3 median first,
     which keeps thin objects longer than `min_pixels`. sigma: (h, w) float32, the standard deviation
     of 1/Z, 1/m, but for that of edges: what is less certain than `max_share` of its 1/Z is not seen
     as floor, and an obstacle counts where it is at the nearest, two deviations before where it was

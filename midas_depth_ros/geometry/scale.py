@@ -37,6 +37,15 @@ class ScaleShift:
     covariance: tuple[float, float, float] = (0.0, 0.0, 0.0)
     curve: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def floor_residual(self) -> float:
+        """By how much the floor is off its fit, 1/m; 0 where nothing was fitted to the floor.
+
+        The anchors of other sources are no floor: a marker half a metre away, or a door post beside
+        a lidar, may be off by more than a kerb stands out of the floor.
+        """
+        return self.residual if 'ground' in self.source.split('+') else 0.0
+
     def on_line(
         self, scale: float, shift: float, covariance: tuple[float, float, float]
     ) -> ScaleShift:

@@ -641,6 +641,17 @@ def test_what_was_said_can_be_asked_for_while_a_frame_is_judged():
     assert agreement.values()['the floor by the odometry'] == '1.000'
 
 
+def test_the_residual_of_the_floor_is_not_replaced_by_that_of_corners():
+    """What stands out of the floor by less is floor: corners scatter for reasons of their own."""
+    knots = tuple((d, SCALE * d + SHIFT) for d in (0.1, 1.0, 2.0))
+    curved = dataclasses.replace(times(1.0, sigma=0.01), curve=knots, residual=0.3)
+    found = {'ground_plane': times(1.0, 'ground', sigma=0.1), 'odometry': curved}
+    agreed = agreement_of(found)
+    assert agreed.source == 'ground+odometry'
+    assert agreed.curve == knots
+    assert agreed.residual == agreed.floor_residual == 0.02
+
+
 @pytest.mark.parametrize('order', [('odometry', 'marker'), ('marker', 'odometry')])
 def test_a_curve_of_the_less_certain_source_does_not_stay(order):
     """Scale and shift are then those of the most certain source, and so is its lack of a curve."""

@@ -11,16 +11,20 @@ import pytest
 from midas_depth_ros.geometry import (
     CameraModel,
     CameraMount,
+    MetricDepth,
+    ReferencePoints,
     Refusal,
+    ScaleShift,
     find_obstacles,
     fit_ground_plane,
+    fit_reference,
     point_cloud,
 )
 from midas_depth_ros.geometry.fitting import pixel_angle
 from midas_depth_ros.geometry.mount import rays_ahead
 from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M, ObstacleMemory
 from midas_depth_ros.options.declarations import OptionFault
-from midas_depth_ros.options.metric import ObstacleOptions
+from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
 from training.places.floor_views import cliff_view, disturbed, nearest_ahead, room_view
 
@@ -205,6 +209,30 @@ def test_what_the_fit_cannot_tell_from_floor_is_floor():
     depth = render(Scene(room=HALL, solids=(Box(3.1, 0.0, 0.2, 0.5, 0.1),)), CAMERA, POSE).depth_z
     assert find_obstacles(depth, GRID, MOUNT, OPTIONS).mask.any()
     assert not find_obstacles(depth, GRID, MOUNT, OPTIONS, residual=0.2).mask.any()
+
+
+def test_how_widely_the_points_of_a_sensor_scatter_hides_no_obstacle():
+    """A lidar sees a door post 0.3 m away on either side, and not the sill 2 m ahead."""
+    camera = CameraModel.from_field_of_view(256, 192, math.radians(100))
+    posts = Box(0.45, 0.42, 0.6, 0.3, 0.8), Box(0.45, -0.42, 0.6, 0.3, 0.8)
+    scene = Scene(room=Room(-3, 4, -3, 3), solids=(*posts, Box(2.0, 0.0, 0.3, 6.0, 0.08)))
+    depth = render(scene, camera, POSE).depth_z.astype(np.float64)
+    wavy = 1 + 0.08 * np.sin(np.arange(256) / 6)  # a network is off where it is near
+    d = np.where(depth < 0.8, wavy / depth, 1 / depth).astype(np.float32)
+    lidar = np.arange(0, 256, 2), np.full(128, 92)
+    scale = fit_reference(d, ReferencePoints.of(*lidar, depth[lidar[::-1]]))
+    assert scale.residual > 0.12
+    grid = camera.normalised_grid()
+    found = MetricDepth().update(0.0, d, grid, MOUNT, scale, MetricOptions()).obstacles
+    assert found.nearest_range_m == pytest.approx(1.9, rel=0.05)
+
+
+@pytest.mark.parametrize('source', ['reference', 'marker', 'odometry', 'odometry+marker'])
+def test_whatever_gives_the_scale_a_low_box_is_one(source):
+    depth = render(Scene(room=HALL, solids=(Box(1.5, 0.0, 0.3, 2.0, 0.07),)), CAMERA, POSE).depth_z
+    scale = ScaleShift(1.0, 0.0, source, residual=0.3, points=3)
+    found = MetricDepth().update(0.0, 1 / depth, GRID, MOUNT, scale, MetricOptions()).obstacles
+    assert found.nearest_range_m == pytest.approx(1.35, rel=0.03)
 
 
 @pytest.mark.parametrize('noise', [0.0, 0.02])
