@@ -248,7 +248,8 @@ def cloud_points(
     """Project (n, 3) metric points of a sensor's frame into the pixels of `camera`.
 
     optical_from_sensor: (4, 4) rigid transform into the camera's optical frame. Points behind the
-    camera, outside the image or not finite are ignored. A point hidden from the camera by something
+    camera, outside the image or not finite are ignored, and those at the sensor itself: many
+    drivers give (0, 0, 0) where nothing was measured. A point hidden from the camera by something
     nearer is an outlier for RANSAC to find. Raises `InvalidReference`.
     """
     transform = np.asarray(optical_from_sensor, np.float64)
@@ -259,7 +260,8 @@ def cloud_points(
     cloud = np.asarray(points, np.float64)
     if cloud.ndim != 2 or cloud.shape[1] != 3:
         raise InvalidReference(f'points have shape {cloud.shape}: it must be (n, 3)')
-    cloud = cloud[np.isfinite(cloud).all(axis=1)] @ transform[:3, :3].T + transform[:3, 3]
+    measured = np.isfinite(cloud).all(axis=1) & cloud.any(axis=1)
+    cloud = cloud[measured] @ transform[:3, :3].T + transform[:3, 3]
     cloud = cloud[cloud[:, 2] > MIN_Z_M]
     x, y, z = cloud[:, 0] / cloud[:, 2], cloud[:, 1] / cloud[:, 2], cloud[:, 2]
     if camera.distortion_model not in ('', 'none') and len(z):
@@ -280,10 +282,14 @@ def scan_points(
     optical_from_scan: np.ndarray, camera: CameraModel, *,
     range_min: float = 0.0, range_max: float = math.inf,
 ) -> ReferencePoints:  # fmt: skip
-    """Project the beams of a sensor_msgs/LaserScan; ranges outside the limits are ignored."""
+    """Project the beams of a sensor_msgs/LaserScan; ranges outside the limits are ignored.
+
+    So are those at the limits: drivers that know no infinity give `range_max` for nothing, and some
+    `range_min` for what is nearer.
+    """
     distance = np.asarray(ranges, np.float64)
     angle = angle_min + angle_increment * np.arange(len(distance))
-    good = np.isfinite(distance) & (distance >= range_min) & (distance <= range_max)
+    good = np.isfinite(distance) & (distance > range_min) & (distance < range_max)
     good &= distance > 0
     distance, angle = distance[good], angle[good]
     flat = np.stack(
@@ -298,8 +304,9 @@ def range_points(
 ) -> ReferencePoints:  # fmt: skip
     """Project a sensor_msgs/Range along its axis: one point, or none.
 
-    Many sensors that see nothing say `range_max`, as our own proximity does: that is no distance.
+    Many sensors that see nothing say `range_max`, as our own proximity does, and `range_min` of
+    what is nearer: these are no distances.
     """
-    good = math.isfinite(range_m) and range_min <= range_m < range_max and range_m > 0
+    good = math.isfinite(range_m) and range_min < range_m < range_max and range_m > 0
     point = np.array([[range_m, 0.0, 0.0]] if good else np.zeros((0, 3)))
     return cloud_points(point, optical_from_sensor, camera)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -240,3 +241,43 @@ def test_a_range_finder_that_sees_nothing_measures_nothing():
     assert len(range_points(3.99, ahead, camera, **limits)) == 1
     for nothing in (4.0, math.inf, math.nan, 0.0, 0.04):
         assert len(range_points(nothing, ahead, camera, **limits)) == 0
+    # At the near end "at most so far": by it all metres would be too far.
+    assert len(range_points(0.051, ahead, camera, **limits)) == 1
+    assert len(range_points(0.05, ahead, camera, **limits)) == 0
+
+
+def optical_from_lidar(x_m=0.0, z_m=0.3):
+    """Of a level camera 0.3 m above the floor, looking ahead."""
+    made = np.eye(4)
+    made[:3, :3] = OPTICAL_IN_BODY.T
+    made[:3, 3] = OPTICAL_IN_BODY.T @ (x_m, 0.0, z_m - 0.3)
+    return made
+
+
+def test_beams_that_ended_at_the_limits_of_the_sensor_put_nothing_too_far():
+    """Drivers that know no infinity say range_max (and range_min for what is too near)."""
+    angles = np.linspace(-0.5, 0.5, 101)
+    scene = dataclasses.replace(SCENE, room=Room(-9, 9, -9, 9))
+    depth = render(scene, CAMERA, Pose(z_m=0.3)).depth_z.astype(np.float64)
+    columns = np.rint(CAMERA.cx - CAMERA.fx * np.tan(angles)).astype(int)
+    truth = depth[round(CAMERA.cy), columns] / np.cos(angles)
+    said = np.clip(truth, 1.45, 3.5)  # its limits
+    limits = {'range_min': 1.45, 'range_max': 3.5}
+    assert 0.3 < (said == 3.5).mean() < 0.9
+    points = scan_points(said, -0.5, 0.01, optical_from_lidar(), CAMERA, **limits)
+    found = fit_reference(1 / depth, points)
+    assert found.inverse_depth(np.array([1 / 0.5]))[0] == pytest.approx(1 / 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize('empty', [0.3, 0.6, 0.9])
+def test_points_of_a_cloud_that_measured_nothing_are_no_points(empty):
+    """Many drivers give (0, 0, 0) where no light came back: the place of the sensor itself."""
+    rng = np.random.default_rng(4)
+    depth = picture(Pose(z_m=0.3))
+    u, v, z = some_points(depth, rng, 600)
+    x, y = CAMERA.normalised_grid()
+    into = optical_from_lidar(x_m=0.1, z_m=0.25)
+    cloud = (np.stack([x[v, u] * z, y[v, u] * z, z], axis=1) - into[:3, 3]) @ into[:3, :3]
+    cloud[rng.random(600) < empty] = 0.0
+    found = fit_reference((1 / depth - 0.3) / 5, cloud_points(cloud, into, CAMERA))
+    assert (found.scale, found.shift) == (pytest.approx(5, rel=0.02), pytest.approx(0.3, abs=0.01))
