@@ -21,7 +21,9 @@ from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions, SigmaOp
 NOISE_DEVIATIONS = 3.0  # an obstacle stands out from the floor by this many of its deviations
 MAX_DEVIATION = 0.08  # the deviation counts as at most this share of 1/Z
 DROP_SHARE = 0.25  # farther behind the floor, as a share of its 1/Z, is a drop and not noise
-MIN_BEHIND = 0.05  # with less than this share below the horizon behind the floor, it has no noise
+# With less than this share of what is below the horizon behind the floor, or before it, there is no
+# noise.
+MIN_BEHIND = 0.05
 SAMPLED = 2  # step between sampled rows and columns
 SAME_FRONT = 0.025  # the nearest pixels, up to this share farther, are one front: their mean counts
 MAX_DROP_RANGE_M = 2.0  # a floor farther away is seen at too grazing an angle to find drops
@@ -103,9 +105,10 @@ def find_obstacles(
     height[beyond] = np.where(descent[beyond] > 0, -np.inf, np.inf)
     height[~known] = np.nan
     off = inverse - ground
-    noise = _unevenness(off, ground, known) * np.maximum(ground, 0) + np.float32(residual)
-    above = (height >= options.min_height) & (off > noise)
-    below = (height < -options.max_drop) & (descent > 0) & (off < -noise)
+    before, behind = _unevenness(off, ground, known)
+    size, least = np.maximum(ground, 0), np.float32(residual)
+    above = (height >= options.min_height) & (off > before * size + least)
+    below = (height < -options.max_drop) & (descent > 0) & (off < -(behind * size + least))
     floor = known & (descent > 0) & ~above & ~below
     somewhere = np.zeros_like(known)  # it is there, but nobody knows where
     if sigma is not None:
@@ -159,24 +162,33 @@ def _smoothed(
         smooth = np.where(beside, inverse, smooth)
     least = np.float32(options.min_height / mount.height_m)  # height is height_m * off / inverse
     off = inverse - ground
-    above = known & (off > _unevenness(off, ground, known) * np.maximum(ground, 0))
+    above = known & (off > _unevenness(off, ground, known)[0] * np.maximum(ground, 0))
     above &= (off >= least * inverse) & (smooth - ground < least * smooth)
     return np.where(without_specks(above, options.min_pixels), inverse, smooth)
 
 
-def _unevenness(off: np.ndarray, ground: np.ndarray, known: np.ndarray) -> np.float32:
-    """NOISE_DEVIATIONS deviations of the floor itself, as a share of its 1/Z.
+def _unevenness(
+    off: np.ndarray, ground: np.ndarray, known: np.ndarray
+) -> tuple[np.float32, np.float32]:
+    """NOISE_DEVIATIONS deviations of the floor itself, as a share of its 1/Z: what counts as noise
+    before the floor, and behind it.
 
     Judged by what is behind the floor, by less than a drop would be: obstacles are all before it.
+    But a lower floor is all behind it, and by a small share where the camera is high: noise would
+    be before the floor as much, so behind it no more counts than there is.
     """
     every = np.s_[::SAMPLED, ::SAMPLED]
     below = known[every] & (ground[every] > 0)
     share = off[every][below] / ground[every][below]
+    least = MIN_BEHIND * share.size
     behind = share[(share < 0) & (share > -DROP_SHARE)]
-    if not behind.size or behind.size < MIN_BEHIND * share.size:
-        return np.float32(0)
-    deviation = robust_deviation(-behind)
-    return np.float32(NOISE_DEVIATIONS * min(deviation, MAX_DEVIATION))
+    if not behind.size or behind.size < least:
+        return np.float32(0), np.float32(0)
+    deviation = min(robust_deviation(-behind), MAX_DEVIATION)
+    before = share[(share > 0) & (share < DROP_SHARE)]
+    few = not before.size or before.size < least
+    mirrored = 0.0 if few else min(robust_deviation(before), deviation)
+    return np.float32(NOISE_DEVIATIONS * deviation), np.float32(NOISE_DEVIATIONS * mirrored)
 
 
 def _points(depth: np.ndarray, grid: Grid, mount: CameraMount) -> np.ndarray:

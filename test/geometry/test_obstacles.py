@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ from midas_depth_ros.geometry import (
 from midas_depth_ros.geometry.fitting import pixel_angle
 from midas_depth_ros.geometry.mount import rays_ahead
 from midas_depth_ros.geometry.obstacles import MAX_DROP_RANGE_M, ObstacleMemory
+from midas_depth_ros.geometry.scan import Beams
 from midas_depth_ros.options.declarations import OptionFault
 from midas_depth_ros.options.metric import MetricOptions, ObstacleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
@@ -42,14 +44,15 @@ def seen(*solids, pose=POSE, options=OPTIONS, room=HALL, **ranges):
     return find_obstacles(depth, GRID, mount, options, **ranges)
 
 
-def drop_depth(edge_m, below_m, half_width_m=math.inf):
+def drop_depth(edge_m, below_m, half_width_m=math.inf, mount=MOUNT):
     """Return depth of a floor that is `below_m` lower beyond `edge_m`."""
-    ground = MOUNT.ground_inverse_depth(GRID).astype(np.float64)
-    rays = np.einsum('ij,jhw->ihw', MOUNT.body_axes(), np.stack([*GRID, np.ones_like(GRID[0])]))
+    ground = mount.ground_inverse_depth(GRID).astype(np.float64)
+    rays = np.einsum('ij,jhw->ihw', mount.body_axes(), np.stack([*GRID, np.ones_like(GRID[0])]))
     with np.errstate(divide='ignore', invalid='ignore'):
         lower = (ground > 0) & (rays[0] / ground > edge_m)
         lower &= np.abs(rays[1] / ground) < half_width_m
-        inverse = np.where(lower, ground * 0.3 / (0.3 + below_m), ground)
+        height = mount.height_m
+        inverse = np.where(lower, ground * height / (height + below_m), ground)
         return np.where(inverse > 1e-3, 1 / inverse, np.inf).astype(np.float32)
 
 
@@ -124,6 +127,29 @@ def test_a_cliff_is_an_obstacle_at_its_edge(edge_m, below_m):
     assert found.drop.any()
     assert found.nearest_range_m == pytest.approx(edge_m, rel=0.04)
     assert found.nearest[2] == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize('noise', [0.0, 0.02])
+@pytest.mark.parametrize('edge_m', [1.8, 3.0])
+@pytest.mark.parametrize(
+    ('height_m', 'pitch', 'below_m'), [(0.3, 0.1, 0.12), (0.6, 0.2, 0.17), (0.9, 0.25, 0.25)]
+)
+def test_of_a_high_camera_a_lower_floor_is_not_the_noise_of_the_floor(
+    height_m, pitch, below_m, edge_m, noise
+):
+    """A step down of a stair is a sixth of the height of a lens 0.9 m above the floor."""
+    mount = CameraMount(height_m, pitch)
+    inverse = 1 / drop_depth(edge_m, below_m, mount=mount)
+    bumps = np.random.default_rng(1).standard_normal((8, 11))
+    inverse *= 1 + noise * cv2.resize(bumps, (256, 192), interpolation=cv2.INTER_CUBIC)
+    inverse = inverse.astype(np.float32)
+    scale = ScaleShift(1.0, 0.0, 'odometry', residual=0.02)
+    found = MetricDepth().update(0.0, inverse, GRID, mount, scale, MetricOptions()).obstacles
+    beams = Beams(GRID, mount, angle_min=-0.2, angle_max=0.2, angle_increment=0.1)
+    scan = beams.scan(found, range_min=0.1, range_max=6.0)
+    assert np.nanmax(scan.seen_free * np.cos(np.linspace(-0.2, 0.2, 5))) < 1.06 * edge_m
+    if edge_m < MAX_DROP_RANGE_M:
+        assert found.nearest_range_m == pytest.approx(edge_m, rel=0.06)
 
 
 def test_a_hole_is_one_and_a_shallow_step_is_none():
