@@ -114,7 +114,8 @@ class ParallaxScale:
 
     def _restart(self) -> None:
         """Forget all that was seen, but not how the camera is mounted."""
-        self._tracks: PointTracks[_View] = PointTracks()
+        blind = None if self._camera is None else self._rays.blind
+        self._tracks: PointTracks[_View] = PointTracks(blind)
         self._path: collections.deque[_View] = collections.deque()
         self._recent = RecentMotion()
         self._carried = CarriedScale()

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from midas_depth_ros.geometry.camera_model import CameraModel, distort
-from midas_depth_ros.geometry.fitting import median
+from midas_depth_ros.geometry.fitting import Grid, median
 
 PIXELS = 320 * 240  # of the reduced picture, about
 CELL_PX = 16  # one point is taken of each cell of this size
@@ -31,6 +31,7 @@ HALF_CERTAIN, FAINTEST, EDGE_SHARE = 1e-4, 1e-4, 0.03
 LEAST_CERTAIN = 1e-3
 STEP_FLOW = 0.045  # of the width: a median motion since the last step that makes a new one
 STEP_LOST = 0.7  # share of the points still followed below which there is a new step
+MOST_ASIDE = 5.0  # normalised coordinate beyond which nothing is followed: 79 degrees
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 
 Label = TypeVar('Label')
@@ -52,7 +53,9 @@ class PointTracks(Generic[Label]):
     certainty: (n, 3) xx, xy and yy of the inverse covariance of its place, 1 = a good corner.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, blind: np.ndarray | None = None) -> None:
+        """blind: (h, w) bool of the reduced picture, where no point is to be; None = nowhere."""
+        self._blind = blind
         self._found = 0
         self.reset()
 
@@ -77,7 +80,7 @@ class PointTracks(Generic[Label]):
         if size != self.size:
             self.reset()
             self.size = size
-            self._texture = _Texture(*size)
+            self._texture = _Texture(*size, self._blind)
         self._grey = grey
         if not len(self.here):
             return
@@ -89,6 +92,9 @@ class PointTracks(Generic[Label]):
         good &= _squared(self.certainty, back - start) < THERE_AND_BACK_PX**2
         good &= (there > MARGIN_PX).all(axis=1)
         good &= (there < np.array(size, np.float32) - 1 - MARGIN_PX).all(axis=1)
+        if self._blind is not None:
+            column, row = np.rint(np.where(good[:, None], there, 0)).astype(int).T
+            good &= ~self._blind[row, column]
         self.here = there
         self.keep(good)
 
@@ -150,7 +156,8 @@ def _flow(
 class _Texture:
     """What there is to follow in a picture: the structure tensor of each pixel (Harris 1988)."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, blind: np.ndarray | None = None) -> None:
+        self._blind = blind
         # Memory that is touched for the first time costs as much as what is done in it.
         self._work = np.empty((3, height, width), np.float32)
         self._tensor = np.empty((3, height, width), np.float32)
@@ -174,6 +181,8 @@ class _Texture:
         cv2.magnitude(apart, xy, apart)
         # The smaller eigenvalue, and a share of the larger.
         cv2.addWeighted(middle, 1 + EDGE_SHARE, apart, EDGE_SHARE - 1, 0, self._strength)
+        if self._blind is not None:
+            self._strength[self._blind] = 0
 
     def certainty(self, points: np.ndarray) -> np.ndarray:
         """Return (n, 3) of (n, 2) points, as `PointTracks.certainty`.
@@ -240,8 +249,24 @@ def at_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return value if inside.all() else np.where(inside, value, math.nan)
 
 
+def _without_ray(grid: Grid) -> np.ndarray | None:
+    """Where nothing can be followed in a picture with these rays, (h, w) bool; None = nowhere.
+
+    That is around a fisheye's circle, whose rim does not move, and where a pixel is a long way.
+    """
+    x, y = grid
+    seen = np.hypot(x, y) <= MOST_ASIDE  # NaN is not
+    if seen.all():
+        return None
+    beside = np.ones((WINDOW_PX, WINDOW_PX), np.uint8)
+    return cv2.dilate((~seen).view(np.uint8), beside).view(bool)
+
+
 class ReducedCamera:
-    """Rays of the reduced pictures of a camera."""
+    """Rays of the reduced pictures of a camera.
+
+    blind: (h, w) bool, where nothing can be followed for want of rays; None = nowhere.
+    """
 
     def __init__(self, camera: CameraModel) -> None:
         self.size = reduced_size(camera.width, camera.height)
@@ -250,6 +275,7 @@ class ReducedCamera:
         self._even: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         bent = camera.distortion_model not in ('', 'none')
         self._grid = self.camera.normalised_grid() if bent else None
+        self.blind = None if self._grid is None else _without_ray(self._grid)
 
     def correct(self, factor: float) -> None:
         """Take the focal length for this many times the calibrated one."""

@@ -159,6 +159,22 @@ def test_a_lens_is_undistorted():
     assert abs(np.median(right) - 1) < 0.025
 
 
+@pytest.mark.parametrize('turn_rad', [0.0, 0.05])
+@pytest.mark.parametrize(('side', 'fov_deg', 'least'), [((320, 320), 170, 2), ((320, 240), 190, 0)])
+def test_pixels_without_a_ray_around_a_fisheyes_circle_spoil_nothing(
+    side, fov_deg, least, turn_rad, capfd
+):
+    focal = side[0] / math.radians(fov_deg)
+    middle = (side[0] - 1) / 2, (side[1] - 1) / 2
+    lens = CameraModel(*side, focal, focal, *middle, 'equidistant', (0.0,) * 4)
+    found = driven(along(10, turn_rad=turn_rad), camera=lens)
+    assert 'no solution' not in reasons(found)
+    assert 'nan' not in reasons(found)
+    assert len(factors(found)) >= least, reasons(found)
+    assert all(abs(each - 1) < 0.06 for each in factors(found))
+    assert not capfd.readouterr().err  # of the linear algebra
+
+
 def test_covariance_is_given_and_believable():
     fits = [fit for fit in driven(along(10)) if isinstance(fit, ScaleShift)]
     for fit in fits:
