@@ -110,6 +110,7 @@ class Pair:
         self.words = ''  # the last contradiction
         self.found_s = -math.inf  # and when it was found,
         self.found_at: list[np.ndarray] = []  # and from where, since both agreed last
+        self._here_s = -math.inf  # when the robot was last known to see it still
         self._in_a_row = 0  # contradictions up to now
         self._last: collections.deque[tuple[float, Difference]] = collections.deque(
             maxlen=REMEMBERED
@@ -145,12 +146,17 @@ class Pair:
         self._find_at(pose)
         return False
 
+    def stay(self, stamp_s: float, pose: np.ndarray | None) -> None:
+        """Take where the robot is: without a known motion a contradiction ages from then on."""
+        if pose is not None and self.found_at and not self.is_over(stamp_s, pose):
+            self._here_s = stamp_s
+
     def is_over(self, stamp_s: float, pose: np.ndarray | None) -> bool:
         """Whether the robot no longer sees what was contradictory, from wherever it was found: one
         who has turned away and back looks at the same ramp.
         """
         if pose is None or not self.found_at:
-            return not 0 <= stamp_s - self.found_s <= HELD_S
+            return not 0 <= stamp_s - max(self.found_s, self._here_s) <= HELD_S
         return all(is_elsewhere(place, pose) for place in self.found_at)
 
     def _find_at(self, pose: np.ndarray | None) -> None:
@@ -225,6 +231,8 @@ class Agreement:
         self._now_s, self.refuted = stamp_s, ''
         place = pose if isinstance(pose, np.ndarray) and np.isfinite(pose).all() else None
         self._trust.move(place)
+        for pair in self._pairs.values():
+            pair.stay(stamp_s, place)
         fits = [fit for name, fit in found.items() if name != PRIOR]
         if len(fits) == 1 and not self._pairs:  # alone: judged by nobody else
             return self._alone(fits[0])

@@ -342,6 +342,24 @@ def refused(factor: float, sigma: float, source: str = 'odometry') -> Refusal:
     return Refusal('too few corners', times(factor, source, sigma=sigma))
 
 
+@pytest.mark.parametrize('step_m', [0.01, 0.05])
+def test_of_a_robot_that_stood_long_before_a_ramp_one_late_pose_frees_nothing(step_m):
+    agreement = Agreement()
+    drive(agreement, [1.0] * 5, step_m=step_m)
+    for i in range(3):
+        refuted = agreement.update(0.5 + i / 10, both(1.5), D, moved(step_m * (5 + i)))
+        assert isinstance(refuted, Refusal)
+    stands = moved(step_m * 7)
+    for i in range(80):  # 40 s; for a while the floor has nothing to say either
+        floor = TRUE if i < 50 else NO_FLOOR
+        found = {'ground_plane': floor, 'odometry': STANDING}
+        assert isinstance(agreement.update(1.0 + i / 2, found, D, stands), Refusal)
+    late = Refusal('no odometry near the picture')
+    found = {'ground_plane': TRUE, 'odometry': late}
+    assert isinstance(agreement.update(41.1, found, D, late), Refusal)
+    assert isinstance(agreement.update(41.2, FLOOR_ALONE, D, stands), Refusal)
+
+
 def test_a_witness_contradicts_the_floor_and_it_is_held():
     """The corners are too alike for metres, but say that the floor is twice as far."""
     agreement = Agreement()
