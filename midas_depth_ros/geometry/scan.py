@@ -10,7 +10,8 @@ is
     NaN          unknown: sight ends before `range_max`, and no obstacle is seen
 
 `Scan.seen_free` is how far the floor was seen on each bearing. A beam whose view begins much later
-than straight ahead, as at a corner of a rolled camera, knows nothing.
+than straight ahead, as at a corner of a rolled camera, knows nothing. One that leaves the picture
+and comes back, as through a fisheye that the sensor crops, knows nothing from there on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from midas_depth_ros.geometry.fitting import GeometryError, Grid
+from midas_depth_ros.geometry.fitting import GeometryError, Grid, once_per_grid
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.obstacles import Obstacles
 from midas_depth_ros.options.metric import ScanOptions
@@ -32,6 +33,9 @@ TO_THE_END = 0.95  # of `range_max`: floor seen this far counts as seen to the e
 AHEAD_M = 1.0  # where `view_reaches_m` is told
 VIEW_BEGINS = 1.5  # a beam must see the floor within this many times the distance straight ahead
 BELOW_LENS = 0.3  # of the height: the least distance straight ahead that this is a multiple of
+# A beam has left the picture where its pixels are so many apart, and the floor between them reaches
+# so many times as far.
+GAP_PIXELS, GAP_FACTOR = 6.0, 1.5
 LOWER_PITCH = 3.0  # times the angle between neighbours in the middle row: most of a lower row
 
 
@@ -116,6 +120,11 @@ class Beams:
         self._floor_away = away.ravel()[self._pixels]
         first = self._by_group(np.fmin, self._floor_away, np.inf)
         self._begins_in_time = first <= latest
+        # Through a lens that bends nothing a beam is straight, and never comes back.
+        angles = _pixel_angles(grid)
+        self._leaves = np.full(self._groups, np.inf, np.float32)
+        if angles is not None:
+            self._leaves = self._leaves_picture(mount.height_m, angles.ravel()[self._pixels])
         self._blind = self.view_begins_m > max_blind_m
 
     def scan(self, obstacles: Obstacles, *, range_min: float, range_max: float) -> Scan:
@@ -138,7 +147,8 @@ class Beams:
         hidden = np.where(floor, np.float32(np.inf), self._floor_away)
         hidden[dropped] = np.fmin(away[dropped], hidden[dropped])
         unknown = self._by_group(np.fmin, np.where(hit, np.float32(np.inf), hidden), np.inf)
-        sight_ends = self._by_group(np.fmin, hidden, np.inf)
+        unknown = np.minimum(unknown, self._leaves)
+        sight_ends = np.minimum(self._by_group(np.fmin, hidden, np.inf), self._leaves)
         obstacle = self._nearest(hit, away)
         # An obstacle's foot, too low to tell from floor, counts where it was measured.
         nearer = np.fmin(self._floor_away, away)
@@ -155,6 +165,26 @@ class Beams:
         free[self._blind | (~self._begins_in_time & np.isfinite(ranges))] = 0.0
         ranges[ranges < range_min] = range_min
         return Scan(self._to_beams(ranges), self._to_beams(free))
+
+    def _leaves_picture(
+        self, height_m: float, pixel_rad: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """How far each group follows the floor before it leaves the picture; inf: to its end.
+
+        pixel_rad: how large each pixel is, as `_pixels`.
+        """
+        leaves = np.full(self._groups, np.inf, np.float32)
+        order = np.lexsort((self._floor_away, self._group))
+        order = order[np.isfinite(self._floor_away[order])]
+        group, away, size = (each[order] for each in (self._group, self._floor_away, pixel_rad))
+        down = np.arctan2(np.float32(height_m), away)
+        apart = down[:-1] - down[1:] > GAP_PIXELS * np.fmax(size[:-1], size[1:])
+        # About the point below the lens, where a beam misses rows, that means nothing.
+        near = np.maximum(away[:-1], np.float32(BELOW_LENS * height_m))
+        apart &= (away[1:] > GAP_FACTOR * near) & (group[1:] == group[:-1])
+        before = np.flatnonzero(apart)[::-1]  # the first one of a group is written last
+        leaves[group[before]] = np.nextafter(away[before], np.float32(np.inf))
+        return leaves
 
     def _by_group(
         self, reduction: np.ufunc, values: NDArray[np.float32], otherwise: float
@@ -296,6 +326,28 @@ def _highest_ahead(grid: Grid, mount: CameraMount, straight: np.ndarray) -> floa
     ahead, _ = _horizontal((x[straight], y[straight]), mount)
     rises = -mount.descent(grid)[straight][ahead > 0] / ahead[ahead > 0]
     return mount.height_m + AHEAD_M * float(rises.max()) if rises.size else math.nan
+
+
+@once_per_grid
+def _pixel_angles(grid: Grid) -> np.ndarray | None:
+    """(h, w) float32: the largest of the angles (rad) to the neighbours of each pixel; None for a
+    lens that bends nothing.
+    """
+    x, y = grid
+    if (x == x[:1]).all() and (y == y[:, :1]).all():
+        return None
+    rays = np.stack([*grid, np.ones_like(grid[0])])
+    rays = rays / np.linalg.norm(rays, axis=0)
+    across, down = (np.linalg.norm(np.diff(rays, axis=axis), axis=0) for axis in (2, 1))
+    largest = np.full(grid[0].shape, np.nan, np.float32)
+    for part, steps in (
+        (np.s_[:, :-1], across),
+        (np.s_[:, 1:], across),
+        (np.s_[:-1], down),
+        (np.s_[1:], down),
+    ):
+        largest[part] = np.fmax(largest[part], steps)
+    return largest
 
 
 def _pixel_pitch(bearing: np.ndarray, row: int) -> float:

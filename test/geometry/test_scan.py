@@ -18,6 +18,7 @@ from midas_depth_ros.geometry import (
     laser_scan,
     scan_limits,
 )
+from midas_depth_ros.geometry.camera_model import distort
 from midas_depth_ros.geometry.scan import bearings
 from midas_depth_ros.options.metric import ObstacleOptions
 from midas_depth_ros.sim import Box, Cylinder, Pose, Room, Scene, render
@@ -313,6 +314,50 @@ def test_a_beam_whose_floor_comes_late_into_view_is_unknown(fov_deg):
     assert np.isnan(scan.seen_free[late]).all()
     early = in_view & (begins_m < 1.45 * beams.view_begins_m)
     assert np.isposinf(scan.ranges[early]).all()
+
+
+@pytest.mark.parametrize(
+    ('height_m', 'pitch', 'roll', 'size', 'fov_deg'),
+    [
+        (1.2, 0.1, -0.4, (256, 192), 120),
+        (0.3, 0.1, 0.3, (256, 192), 150),
+        (0.6, 0.0, 0.2, (320, 180), 170),
+    ],
+)
+def test_a_beam_that_leaves_the_picture_of_a_fisheye_and_comes_back_is_not_clear(
+    height_m, pitch, roll, size, fov_deg
+):
+    """The sensor crops the lens's circle: of a curved line only both ends may be in view."""
+    focal = size[0] / math.radians(fov_deg)
+    middle = (size[0] - 1) / 2, (size[1] - 1) / 2
+    camera = CameraModel(*size, focal, focal, *middle, 'equidistant', (0.0,) * 4)
+    mount, grid = CameraMount(height_m, pitch, roll), camera.normalised_grid()
+    with np.errstate(divide='ignore', invalid='ignore'):
+        depth = np.where(mount.descent(grid) > 0, height_m / mount.descent(grid), np.inf)
+    depth[np.isnan(grid[0])] = np.nan
+    first, last = scan_limits(grid, mount, DEGREE)
+    beams = Beams(grid, mount, angle_min=first, angle_max=last, angle_increment=DEGREE)
+    found = find_obstacles(depth.astype(np.float32), grid, mount)
+    scan = beams.scan(found, range_min=0.1, range_max=6.0)
+    away = height_m * np.geomspace(0.3, 20, 300)
+    left = 0
+    for number, free_m in enumerate(scan.seen_free):
+        bearing = first + number * DEGREE
+        floor = np.stack([math.cos(bearing) * away, math.sin(bearing) * away, 0 * away - height_m])
+        x, y, z = mount.body_axes().T @ floor
+        with np.errstate(divide='ignore', invalid='ignore'):
+            u, v = distort(x / z, y / z, camera.distortion_model, camera.distortion)
+        u, v = focal * u, focal * v
+        seen = (z > 0) & (abs(u) < size[0] / 2 + 4) & (abs(v) < size[1] / 2 + 4)
+        begins = int(np.argmax(seen))
+        leaves = begins + int(np.argmin(seen[begins:]))
+        if seen[leaves] or not seen[leaves:].any():
+            continue
+        left += 1
+        assert not free_m > 1.2 * away[leaves]
+        assert not np.isposinf(scan.ranges[number])
+    assert left
+    assert np.isposinf(scan.ranges).any()
 
 
 @pytest.mark.parametrize('roll', [0.0, 0.05, 0.1, 0.15])
