@@ -30,7 +30,9 @@ from midas_depth_ros.geometry.reference import ReferencePoints, fit_reference
 from midas_depth_ros.geometry.scale import Refusal, ScaleFilter, ScaleShift
 from midas_depth_ros.options.metric import ScaleOptions, ScanOptions
 
-UNCALIBRATED = 'the camera is not calibrated: no camera_info and no horizontal_fov'
+UNCALIBRATED = (
+    'the camera is not calibrated: no camera_info that fits its pictures, and no horizontal_fov'
+)
 LEAST_OFF = 0.03  # share: no comparison is more exact than the mount or the sensor it rests on
 PARTS = 6  # of the floor in view, from near to far, each compared by itself
 COMPARED, LEAST_OF_A_PART = 5000, 8  # pixels of the picture, and of a part of its floor

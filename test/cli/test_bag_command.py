@@ -360,6 +360,22 @@ def test_a_broken_frame_is_named_and_the_rest_is_done(midas_depth, tmp_path):
     assert row.split()[2:] == ['3', '2', '0']
 
 
+@pytest.mark.parametrize('fov', [False, True])
+def test_a_camera_info_of_other_pictures_is_named(midas_depth, tmp_path, fov):
+    messages = camera('/camera', info=False)
+    for index, rgb in enumerate(frames(3)):
+        stamp = START_NS + index * STEP_NS
+        info = camera_info_message(rgb[: len(rgb) // 2], stamp)
+        messages.append((stamp + 2000, '/camera/camera_info', info))
+    write_bag(tmp_path / 'in', in_order(messages))
+    mount = ['-p', 'camera_height:=0.3', '-p', 'camera_pitch:=0.1']
+    assumed = ['-p', 'horizontal_fov:=1.0'] if fov else []
+    result = midas_depth('bag', 'in', 'out', *MODEL, *mount, *assumed)
+    said = 'camera: camera_info is of 160x60, the pictures are 160x120: ignored'
+    assert result.stderr.count(said) == 1
+    assert 'no camera_info and' not in result.stdout, 'there is one'
+
+
 def test_a_bag_that_is_cut_short_gives_what_is_in_it(midas_depth, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (40, 200, 300, 3)).astype(np.uint8)
     write_image_bag(tmp_path / 'in', list(noise), storage='sqlite3')

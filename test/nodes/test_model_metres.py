@@ -122,7 +122,8 @@ def test_without_any_calibration_the_depth_image_is_in_metres(ros, run, log_line
     assert status['metres'] == 'of the model, learned nobody says where'
     assert status['metres check'] == 'unverified: nothing to compare with'
     assert status['obstacles'] == (
-        'unknown: the camera is not calibrated: no camera_info and no horizontal_fov'
+        'unknown: the camera is not calibrated: no camera_info that fits its pictures, '
+        'and no horizontal_fov'
     )
     assert any('the metres of toy are not checked' in line for line in log_lines())
 

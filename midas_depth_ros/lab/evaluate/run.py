@@ -255,7 +255,7 @@ class Comparison:
             record.no_truth = 'the picture could not be processed'
             return
         if view.camera is None:
-            record.no_truth = 'the camera is not calibrated: there is no camera_info'
+            record.no_truth = 'the camera is not calibrated: no camera_info fits its pictures'
             return
         height, width = view.inverse_depth.shape
         camera = view.camera.scaled(width, height)

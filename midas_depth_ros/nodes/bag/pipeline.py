@@ -360,6 +360,8 @@ class BagPipeline:
         camera = self._cameras[counts.camera.name]
         counts.frames += 1
         counts.processed = camera.statistics.counts.processed
+        if misfit := camera.calibration.misfit:  # a node says it in its diagnostics
+            self._warn_once(f'{counts.camera.name}: {misfit}')
         if failed:
             fault = camera.statistics.last_fault
             self._fail(f'{recorded.topic} at {recorded.time_ns} ns: {fault}')

@@ -89,6 +89,11 @@ class CameraCalibration(qos.Subscriber):
         assumed = f'assumed field of view {fov:.3f} rad'
         return assumed if self._text == NO_INFO else f'{assumed}, for {self._text}'
 
+    @property
+    def misfit(self) -> str:
+        """Why camera_info is not used for the last pictures; '' where it fits, or there is none."""
+        return self._misfit
+
     def missing(self) -> str:
         """Why the camera has been uncalibrated for image_timeout since the first call; else ''."""
         settings = self._node.settings
