@@ -42,17 +42,46 @@ class Answering(http.server.BaseHTTPRequestHandler):
     ('status', 'fault'), [(200, ''), (401, ''), (500, 'answers with status 500')]
 )
 def test_a_dashboard_that_asks_for_a_token_is_healthy_and_one_that_fails_is_not(
-    monkeypatch, status, fault
+    monkeypatch, capsys, status, fault
 ):
     handler = type('Handler', (Answering,), {'status': status})
     with http.server.HTTPServer(('127.0.0.1', 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        monkeypatch.setattr(healthy, 'PORT', server.server_port)
-        assert healthy.dashboard_fault() == fault
+        address = ['--host', '0.0.0.0', '--port', str(server.server_port)]
+        commands = {
+            'index': ['python3', '-m', 'midas_depth_ros.cli.dashboard', *address],
+            'pip': ['/opt/midas_depth/bin/python3', '/opt/midas_depth/bin/dashboard', *address],
+            'on_ros': ['python3', '/robot/install/lib/midas_depth_ros/dashboard', *address],
+            'one word': ['dashboard', f'--port={server.server_port}'],
+        }
+        for name, command in commands.items():
+            monkeypatch.setattr(healthy, 'command_lines', lambda: [['tini'], command])  # noqa: B023
+            assert healthy.main() == bool(fault), name
+            assert (fault or 'the dashboard answers') in capsys.readouterr().out, name
         server.shutdown()
         thread.join()
-    assert 'does not answer' in healthy.dashboard_fault(), 'closed'
+    assert healthy.main() == 1
+    assert f'does not answer on 127.0.0.1:{server.server_port}' in capsys.readouterr().out, 'closed'
+
+
+@pytest.mark.parametrize(
+    ('given', 'asked'),
+    [
+        ([], '127.0.0.1:8080'),
+        (['--host', '0.0.0.0'], '127.0.0.1:8080'),
+        (['--host=10.0.0.7', '--port', '9090'], '10.0.0.7:9090'),
+        (['--host', '::'], '[::1]:8080'),
+        (['--host', 'fe80::1', '--no-ros', '--port=81'], '[fe80::1]:81'),
+    ],
+)
+def test_the_dashboard_is_asked_where_it_listens(given, asked):
+    assert healthy.dashboard_address([['python3', '/x/dashboard', *given]]) == asked
+
+
+def test_a_node_with_dashboard_in_a_parameter_is_no_dashboard():
+    node = ['python3', '/x/depth_node', '--ros-args', '-p', 'model:=/models/bin/dashboard']
+    assert not healthy.dashboard_address([node, ['sh', '/usr/local/bin/entrypoint', 'demo']])
 
 
 def test_the_depth_node_is_healthy_by_its_own_diagnostics_alone():
