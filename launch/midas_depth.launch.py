@@ -86,7 +86,7 @@ def start(context: LaunchContext) -> list[Node]:
         views['camera/image_raw'] = image_topic
     return [
         *rviz(context, views),
-        *transform(context),
+        *transform(context, shown),
         depth_node(
             context,
             CONFIG,
@@ -163,13 +163,13 @@ def avoidance(context: LaunchContext, camera: str) -> list[Node]:
     ]
 
 
-def transform(context: LaunchContext) -> list[Node]:
+def transform(context: LaunchContext, camera: str) -> list[Node]:
     """The static transform of the camera, if it is asked for."""
     frame = given(context, 'optical_frame')
     if not frame:
         return []
     program = 'static_transform_publisher'
-    arguments = camera_transform(context)
+    arguments = camera_transform(context, CONFIG, camera)
     check_installed(context, 'tf2_ros', program, f'optical_frame:={frame}')
     return [
         Node(
@@ -224,7 +224,7 @@ def generate_launch_description() -> LaunchDescription:
                 'optical_frame',
                 '',
                 'Publish the static transform from body_frame to this frame, the '
-                "images' own, by camera_height and camera_pitch. Empty: the URDF has it.",
+                "images' own, by the mount that depth_node gets. Empty: the URDF has it.",
             ),
             argument(
                 'rviz',

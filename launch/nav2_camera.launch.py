@@ -84,7 +84,7 @@ def start(context: LaunchContext) -> list[Node]:
     }
     return [
         *(managers(context, files, monitored) if managed or monitored else []),
-        *transforms(context, robot),
+        *transforms(context, robot, camera),
         depth_node(
             context,
             CONFIG,
@@ -228,7 +228,7 @@ def nav2_node(
     )
 
 
-def transforms(context: LaunchContext, robot: Robot) -> list[Node]:
+def transforms(context: LaunchContext, robot: Robot, camera: str) -> list[Node]:
     """The static transforms that the robot's description lacks."""
     wanted = {}
     if given(context, 'body_frame') == BELOW_THE_LENS and robot.aside:
@@ -237,7 +237,7 @@ def transforms(context: LaunchContext, robot: Robot) -> list[Node]:
         wanted['transform_to_camera_floor'] = words
     frame = given(context, 'optical_frame')
     if frame:
-        wanted['transform_to_optical_frame'] = camera_transform(context)
+        wanted['transform_to_optical_frame'] = camera_transform(context, CONFIG, camera)
     if wanted:
         reason = f'optical_frame:={frame}' if frame else f'camera_x:={robot.camera_x}'
         check_installed(context, 'tf2_ros', 'static_transform_publisher', reason)
@@ -293,7 +293,7 @@ def generate_launch_description() -> LaunchDescription:
                 'optical_frame',
                 '',
                 "Publish the static transform from body_frame to this frame, the images' own, by "
-                'camera_height and camera_pitch. Empty: the URDF has it.',
+                'the mount that depth_node gets. Empty: the URDF has it.',
             ),
             argument(
                 'collision_monitor',

@@ -371,11 +371,71 @@ def test_static_transform_says_where_the_camera_is(launcher, pitch, rotate):
         camera_pitch=str(pitch),
         rotate=str(rotate),
     )
-    words = launched.calls['static_transform_publisher']
+    check_transform(launched, 'floor', CameraMount(0.3, pitch), rotate)
+
+
+OF_FILE = {
+    'camera_height': 0.4,
+    'camera_pitch': 0.2,
+    'camera_roll': 0.1,
+    'body_frame': 'below',
+    'rotate': 180,
+}
+OF_REAR = {
+    'cameras': ['rear'],
+    **OF_FILE,
+    'mounts': {'rear': {'body_frame': 'rear_view', 'rotate': 90, 'camera_pitch': 0.3}},
+}
+
+
+@pytest.mark.parametrize('name', ['midas_depth', 'nav2_camera'])
+@pytest.mark.parametrize(
+    ('values', 'arguments', 'frame', 'mount', 'rotate'),
+    [
+        (OF_FILE, {}, 'below', CameraMount(0.4, 0.2, 0.1), 180),
+        (
+            OF_FILE,
+            {'camera_height': '0.3', 'camera_pitch': '0.1'},
+            *('below', CameraMount(0.3, 0.1, 0.1), 180),
+        ),
+        (
+            OF_FILE,
+            {'camera_pitch': '-0.1', 'body_frame': 'floor', 'rotate': '0'},
+            *('floor', CameraMount(0.4, -0.1, 0.1), 0),
+        ),
+        (OF_REAR, {'camera': 'rear'}, 'rear_view', CameraMount(0.4, 0.3, 0.1), 90),
+        (
+            OF_REAR,
+            {'camera': 'rear', 'mounts.rear.camera_height': '0.7'},
+            *('rear_view', CameraMount(0.7, 0.3, 0.1), 90),
+        ),
+    ],
+)
+def test_static_transform_is_that_of_the_node(
+    launcher, tmp_path, name, values, arguments, frame, mount, rotate
+):
+    """What stands in the node's file counts for the transform as well."""
+    path = write_params(tmp_path, **values)
+    launched = launcher.launch(name, params_file=path, optical_frame='eye', **arguments)
+    check_transform(launched, frame, mount, rotate)
+
+
+def test_static_transform_is_of_the_first_of_several_cameras(launcher, tmp_path):
+    path = write_params(tmp_path, **OF_FILE | {'cameras': ['front', 'rear']})
+    others = {'mounts.rear.camera_height': '0.7', 'mounts.rear.body_frame': 'rear_view'}
+    launched = launcher.launch('midas_depth', params_file=path, optical_frame='eye', **others)
+    check_transform(launched, 'below', CameraMount(0.4, 0.2, 0.1), 180)
+
+
+def check_transform(launched, frame_id: str, mount: CameraMount, rotate: int) -> None:
+    """From this frame to the optical frame `eye` of a camera with this mount."""
+    assert launched.exit_code == 0, launched.output
+    calls = launched.calls
+    words = calls.get('transform_to_optical_frame') or calls['static_transform_publisher']
     words = words[: words.index('--ros-args')] if '--ros-args' in words else words
     said = dict(zip(words[::2], words[1::2], strict=True))
-    assert (said['--frame-id'], said['--child-frame-id']) == ('floor', 'eye')
-    assert float(said['--z']) == 0.3
+    assert (said['--frame-id'], said['--child-frame-id']) == (frame_id, 'eye')
+    assert float(said['--z']) == mount.height_m
     angles = ('--roll', '--pitch', '--yaw')
     assert set(said) == {'--z', *angles, '--frame-id', '--child-frame-id'}
     roll, tilt, yaw = (float(said[name]) for name in angles)
@@ -383,7 +443,7 @@ def test_static_transform_says_where_the_camera_is(launcher, pitch, rotate):
     frame = about_z(yaw) @ about_y(tilt) @ about_x(roll)
     # It is the camera's own frame: by the turned pictures the mount is as it was given.
     upright = turned_axes(frame, rotate)
-    np.testing.assert_allclose(upright, CameraMount(0.3, pitch).body_axes(), atol=1e-12)
+    np.testing.assert_allclose(upright, mount.body_axes(), atol=1e-12)
 
 
 def about_x(angle: float) -> np.ndarray:

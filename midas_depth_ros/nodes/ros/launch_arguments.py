@@ -7,7 +7,6 @@ leaves its parameter to the file: only so can a file and single arguments be com
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import shlex
 import shutil
@@ -25,6 +24,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from midas_depth_ros.geometry import CameraMount, roll_pitch_yaw, turned_axes
+from midas_depth_ros.nodes.depth.metric_sources import mount_by_parameters, mount_of
 from midas_depth_ros.options.declarations import (
     LONGEST_NAME,
     Spec,
@@ -407,21 +407,39 @@ def value_of(context: LaunchContext, name: str) -> Any:
     return parameter_value(spec, text) if text else spec.default
 
 
-def camera_transform(context: LaunchContext) -> list[str]:
+def camera_transform(context: LaunchContext, config: Path, camera: str) -> list[str]:
     """Arguments of static_transform_publisher: from body_frame to the optical frame.
 
-    The lens is camera_height above its origin and looks camera_pitch down, its pictures turned by
-    `rotate`. Raises ValueError if height or pitch is not given.
+    The lens is where depth_node takes that of this camera to be, by its arguments and params_file.
+    config: the folder of our own files. Raises ValueError if height or pitch is not known.
     """
-    height, pitch = (value_of(context, name) for name in ('camera_height', 'camera_pitch'))
+    mount = mount_of(_depth_settings(context, config, camera), camera)
     child = given(context, 'optical_frame')
-    if math.isnan(height) or math.isnan(pitch):
-        raise ValueError(f'optical_frame:={child} also needs camera_height:= and camera_pitch:=')
+    found = mount_by_parameters(mount)
+    if not isinstance(found, CameraMount):
+        raise ValueError(
+            f'optical_frame:={child} also needs camera_height:= and camera_pitch:=, or the two in '
+            f'params_file: {found.reason}'
+        )
     # The frame is the camera's own: that of the turned picture, turned back.
-    axes = turned_axes(CameraMount(height, pitch).body_axes(), -value_of(context, 'rotate') % 360)
+    axes = turned_axes(found.body_axes(), -mount.rotate % 360)
     roll, tilt, yaw = roll_pitch_yaw(axes)
+    height = found.height_m
     words = ['--z', f'{height}', '--roll', f'{roll}', '--pitch', f'{tilt}', '--yaw', f'{yaw}']
-    return [*words, '--frame-id', value_of(context, 'body_frame'), '--child-frame-id', child]
+    return [*words, '--frame-id', mount.body_frame, '--child-frame-id', child]
+
+
+def _depth_settings(context: LaunchContext, config: Path, camera: str) -> DepthNodeSettings:
+    """The parameters that depth_node gets with this camera; ValueError for invalid ones."""
+    values: dict[str, Any] = {}
+    named = [] if camera in cameras_of_files(context, config) else [camera]
+    parameters = depth_node_parameters(context, config, named)
+    for each in [*_of_parents(context), *parameters]:
+        values |= _values_of(context, each) if isinstance(each, str) else each
+    known = specs_for_names(DepthNodeSettings, values)
+    return settings_from(
+        DepthNodeSettings, {name: value for name, value in values.items() if name in known}
+    )
 
 
 def parameter_value(spec: Spec, text: str) -> Any:
