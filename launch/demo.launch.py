@@ -35,12 +35,12 @@ from midas_depth_ros.images.sources import is_still
 from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
     argument,
+    camera_mount,
     camera_name,
     end_with_launch,
     given,
     is_on,
     our_node,
-    value_of,
     warn_of_typos,
     with_parent_parameters,
 )
@@ -95,8 +95,9 @@ def start_source(context: LaunchContext) -> list[Action]:
         parameters['loop'] = is_on(context, 'loop')
         parameters['wait_for_subscribers'] = 1  # a short video could end before the model is loaded
     else:  # rendered with the mount that depth_node gets
-        mount = [name for name in ('camera_height', 'camera_pitch') if given(context, name)]
-        parameters |= {name: value_of(context, name) for name in mount}
+        mount = camera_mount(context, CONFIG, parameters['camera'])
+        values = {'camera_height': mount.camera_height, 'camera_pitch': mount.camera_pitch}
+        parameters |= {name: value for name, value in values.items() if not math.isnan(value)}
     name = 'image_stream' if source else 'synthetic_camera'
     node = our_node(context, name, [*(driven_parameters(context) if driven else []), parameters])
     return [node, *(command(context) if driven else [])]

@@ -669,6 +669,13 @@ def test_demo_scene_is_seen_from_where_depth_node_is_told(ros, launcher):
     assert (depth.camera_height, depth.camera_pitch) == (0.5, 0.2)
 
 
+def test_demo_scene_is_seen_from_where_the_file_of_depth_node_says(ros, launcher, tmp_path):
+    path = write_params(tmp_path, camera_height=0.5, mounts={'camera': {'camera_pitch': 0.2}})
+    launched = launcher.launch('demo', params_file=path)
+    scene = synthetic_settings(node_of(ros, launched, 'synthetic_camera'))
+    assert (scene.camera_height, scene.camera_pitch) == (0.5, 0.2)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [

@@ -34,7 +34,7 @@ from midas_depth_ros.options.declarations import (
     specs_for_names,
     unknown_in_groups,
 )
-from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.depth import DepthNodeSettings, MountOptions
 from midas_depth_ros.options.files import UnreadableFile, parse_yaml, read_parameters, settings_from
 from midas_depth_ros.options.text import check_camera_names, printable
 
@@ -413,7 +413,7 @@ def camera_transform(context: LaunchContext, config: Path, camera: str) -> list[
     The lens is where depth_node takes that of this camera to be, by its arguments and params_file.
     config: the folder of our own files. Raises ValueError if height or pitch is not known.
     """
-    mount = mount_of(_depth_settings(context, config, camera), camera)
+    mount = camera_mount(context, config, camera)
     child = given(context, 'optical_frame')
     found = mount_by_parameters(mount)
     if not isinstance(found, CameraMount):
@@ -429,17 +429,18 @@ def camera_transform(context: LaunchContext, config: Path, camera: str) -> list[
     return [*words, '--frame-id', mount.body_frame, '--child-frame-id', child]
 
 
-def _depth_settings(context: LaunchContext, config: Path, camera: str) -> DepthNodeSettings:
-    """The parameters that depth_node gets with this camera; ValueError for invalid ones."""
+def camera_mount(context: LaunchContext, config: Path, camera: str) -> MountOptions:
+    """The mount of a camera by the parameters that depth_node gets; ValueError for invalid ones."""
     values: dict[str, Any] = {}
     named = [] if camera in cameras_of_files(context, config) else [camera]
     parameters = depth_node_parameters(context, config, named)
     for each in [*_of_parents(context), *parameters]:
         values |= _values_of(context, each) if isinstance(each, str) else each
     known = specs_for_names(DepthNodeSettings, values)
-    return settings_from(
+    settings = settings_from(
         DepthNodeSettings, {name: value for name, value in values.items() if name in known}
     )
+    return mount_of(settings, camera)
 
 
 def parameter_value(spec: Spec, text: str) -> Any:
