@@ -375,6 +375,7 @@ class Run:
 
     def carry_out(self, logs: Path) -> Result:
         """Measure everything; `logs` is the folder for the logs of the nodes."""
+        logs.mkdir(parents=True, exist_ok=True)  # minutes before the nodes write there
         began, load_before = time.monotonic(), os.getloadavg()[0]
         ready = self._auto()
         auto = (ready[0].backend, ready[0].precision) if ready else None
@@ -471,7 +472,6 @@ class Run:
         if self._plan.every_node:
             whos = [(one.backend, one.precision) for one in candidates]
             whos += [(NO_NETWORK, 'f32')]
-        logs.mkdir(parents=True, exist_ok=True)
         try:
             rows, absent = nodes.node_rows(
                 whos,

@@ -42,6 +42,15 @@ def test_a_model_that_is_not_there_is_one_line_of_error():
     assert '/no/such.pt' in outcome.stderr
 
 
+def test_a_folder_for_logs_that_cannot_be_is_known_before_anything_is_measured(tmp_path):
+    (tmp_path / 'file').touch()
+    logs = tmp_path / 'file' / 'logs'
+    outcome = bench('--model', 'embedded', '--logs', str(logs))
+    assert outcome.returncode == 1
+    assert outcome.stdout == ''
+    assert outcome.stderr == f'error: {logs}: Not a directory\n'
+
+
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_json_is_one_object_with_rows_of_every_part(tmp_path):
