@@ -45,7 +45,7 @@ USER robot
 WORKDIR /home/robot
 VOLUME /weights
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 CMD ["healthy.py"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 CMD ["healthy.py"]
 ENTRYPOINT ["tini", "-g", "--", "entrypoint"]
 CMD ["demo"]
 
@@ -74,7 +74,7 @@ USER 1000
 WORKDIR /home/robot
 VOLUME /weights
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 CMD ["entrypoint", "healthy.py"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 CMD ["entrypoint", "healthy.py"]
 ENTRYPOINT ["tini", "-g", "--", "entrypoint"]
 CMD ["demo"]
 

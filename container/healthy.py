@@ -19,7 +19,8 @@ HOST, PORT = '127.0.0.1', '8080'
 REACHED_BY = {'0.0.0.0': '127.0.0.1', '::': '::1'}  # who listens on all addresses
 DASHBOARDS = ('midas_depth_ros.cli.dashboard', 'dashboard')  # by its module, or its program's name
 PROGRAM_WORDS = 3  # of a command line, at most: python3 -m MODULE
-TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0  # of the dashboard
+LISTEN_S = 12.0  # to the diagnostics of a depth node, which come every 10 s at the latest
 
 
 def main() -> int:
@@ -93,13 +94,13 @@ def node_fault() -> str:
         heard.extend(each.name for each in message.status if each.name.endswith(': model'))
 
     subscription = node.create_subscription(DiagnosticArray, '/diagnostics', listen, 10)
-    deadline_s = time.monotonic() + TIMEOUT_S
+    deadline_s = time.monotonic() + LISTEN_S
     while not heard and time.monotonic() < deadline_s:
         rclpy.spin_once(node, timeout_sec=0.2)
     node.destroy_subscription(subscription)
     node.destroy_node()
     rclpy.shutdown()
-    return '' if heard else f'published nothing on /diagnostics for {TIMEOUT_S:g} s'
+    return '' if heard else f'published nothing on /diagnostics for {LISTEN_S:g} s'
 
 
 if __name__ == '__main__':

@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from midas_depth_ros.lab.processes import free_domain
+from midas_depth_ros.options.declarations import bounds_of
+from midas_depth_ros.options.depth import DepthNodeSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'container'))
@@ -87,7 +89,7 @@ def test_a_node_with_dashboard_in_a_parameter_is_no_dashboard():
 def test_the_depth_node_is_healthy_by_its_own_diagnostics_alone():
     with free_domain() as domain:
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain)}
-        code = 'import sys, healthy; healthy.TIMEOUT_S = 20.0; sys.exit(bool(healthy.node_fault()))'
+        code = 'import sys, healthy; healthy.LISTEN_S = 20.0; sys.exit(bool(healthy.node_fault()))'
         node = subprocess.Popen(
             [sys.executable, '-m', 'midas_depth_ros.nodes.depth.node', '--ros-args',
              '-p', 'model:=embedded', '-p', 'diagnostics_rate:=5.0'],
@@ -102,6 +104,16 @@ def test_the_depth_node_is_healthy_by_its_own_diagnostics_alone():
         quick = code.replace('20.0', '1.5')
         command = [sys.executable, '-c', quick]
         assert subprocess.run(command, env=environment, cwd=ROOT / 'container').returncode == 1
+
+
+def test_a_node_that_publishes_diagnostics_as_rarely_as_it_may_is_heard_in_time():
+    slowest_hz = bounds_of(DepthNodeSettings, 'diagnostics_rate')[0]
+    assert 1 / slowest_hz < healthy.LISTEN_S
+    timeouts = [
+        int(text) for text in re.findall(r'^HEALTHCHECK .*--timeout=(\d+)s', DOCKERFILE, re.M)
+    ]
+    assert len(timeouts) == 2
+    assert min(timeouts) >= healthy.LISTEN_S + 5, 'Python and DDS have to start, too'
 
 
 def test_the_entry_point_runs_the_demo_unless_something_else_is_asked_for(tmp_path):
