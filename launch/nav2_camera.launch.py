@@ -40,6 +40,7 @@ from midas_depth_ros.nodes.ros.launch_arguments import (
     check_installed,
     depth_node,
     depth_node_arguments,
+    depth_node_settings,
     end_with_launch,
     existing_file,
     given,
@@ -159,7 +160,11 @@ def use_as_arguments(context: LaunchContext, robot: Robot) -> None:
 def write_files(context: LaunchContext, robot: Robot, camera: str) -> dict[str, Path]:
     """The parameter file of each of Nav2's nodes; the merged one is written, too."""
     blocks = nav2_blocks(
-        read_blocks(CONFIG / 'nav2_example.yaml'), robot, camera, given(context, 'namespace')
+        read_blocks(CONFIG / 'nav2_example.yaml'),
+        robot,
+        camera,
+        given(context, 'namespace'),
+        depth_node_settings(context, CONFIG, camera).scan.range_max,
     )
     if math.isnan(robot.floor_from):
         get_logger('midas_depth_ros').warning(

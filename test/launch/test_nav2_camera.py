@@ -144,6 +144,22 @@ def test_the_optical_frame_is_published_from_the_body_frame(launcher):
     assert words(launched, 'transform_to_camera_floor')['--child-frame-id'] == 'camera_floor'
 
 
+def test_what_is_clear_is_no_wall_where_the_node_looks_less_far(launcher, tmp_path):
+    """Nav2 takes a beam of +Inf for a range just below the scan's range_max."""
+    range_max = 2.5
+    path = write_params(tmp_path, scan={'range_max': range_max})
+    theirs, out = tmp_path / 'nav2.yaml', tmp_path / 'made.yaml'
+    theirs.write_text(yaml.safe_dump({'amcl': {'ros__parameters': {}}}))
+    files = {'nav2_params_file': str(theirs), 'nav2_params_out': str(out)}
+    launched = launcher.launch('nav2_camera', params_file=path, **files)
+    assert launched.exit_code == 0, launched.output
+    costmap = yaml.safe_load(out.read_text())['local_costmap']['local_costmap']
+    layer = costmap['ros__parameters']['scan_layer']
+    for name, least in (('scan', 2.0), ('seen_free', 2.0), ('obstacles', 2.0)):
+        ends = [layer[name][key] for key in layer[name] if key.endswith('max_range')]
+        assert least <= min(ends) <= max(ends) < range_max, name
+
+
 def test_the_camera_is_added_to_the_file_of_a_robot(ros, launcher, tmp_path):
     base = {'collision_monitor': {'ros__parameters': {'observation_sources': ['scan']}}}
     theirs, out = tmp_path / 'nav2.yaml', tmp_path / 'made.yaml'

@@ -413,3 +413,17 @@ def test_the_inflation_is_found_where_its_type_is_shared_by_both_costmaps():
     there['/**'] = {'ros__parameters': kind}
     found = costmap_of(merged(there, nav2_blocks(TEMPLATE, Robot(), 'camera')))
     assert found['plugins'] == ['obstacle_layer', 'camera_scan_layer', 'inflation_layer']
+
+
+@pytest.mark.parametrize('range_max', [6.0, 2.5, 0.8])
+@pytest.mark.parametrize('camera_x', [0.0, 0.1, -0.1])
+def test_nothing_reaches_where_the_scan_shows_what_is_clear(range_max, camera_x):
+    robot = Robot(camera_x=camera_x)
+    blocks = nav2_blocks(TEMPLATE, robot, 'camera', range_max_m=range_max)
+    monitor = blocks['collision_monitor']['ros__parameters']
+    corners = yaml.safe_load(monitor['slow']['points'])
+    assert 0.5 < max(x for x, _ in corners) - camera_x < range_max
+    layer = blocks['local_costmap']['local_costmap']['ros__parameters']['scan_layer']
+    for name in layer['observation_sources'].split():
+        ends = [value for key, value in layer[name].items() if key.endswith('max_range')]
+        assert max(ends) < range_max

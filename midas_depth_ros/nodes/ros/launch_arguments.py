@@ -431,16 +431,20 @@ def camera_transform(context: LaunchContext, config: Path, camera: str) -> list[
 
 def camera_mount(context: LaunchContext, config: Path, camera: str) -> MountOptions:
     """The mount of a camera by the parameters that depth_node gets; ValueError for invalid ones."""
+    return mount_of(depth_node_settings(context, config, camera), camera)
+
+
+def depth_node_settings(context: LaunchContext, config: Path, camera: str) -> DepthNodeSettings:
+    """The parameters that depth_node gets with this camera; ValueError for invalid ones."""
     values: dict[str, Any] = {}
     named = [] if camera in cameras_of_files(context, config) else [camera]
     parameters = depth_node_parameters(context, config, named)
     for each in [*_of_parents(context), *parameters]:
         values |= _values_of(context, each) if isinstance(each, str) else each
     known = specs_for_names(DepthNodeSettings, values)
-    settings = settings_from(
+    return settings_from(
         DepthNodeSettings, {name: value for name, value in values.items() if name in known}
     )
-    return mount_of(settings, camera)
 
 
 def parameter_value(spec: Spec, text: str) -> Any:

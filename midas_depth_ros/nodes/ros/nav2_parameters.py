@@ -18,6 +18,7 @@ import yaml
 
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import KEY, WILDCARDS, is_for
+from midas_depth_ros.options.metric import ScanOptions
 
 Block = dict[str, Any]
 MARGIN_M = 0.04  # around the robot, of the zone that keeps its distance
@@ -25,6 +26,8 @@ SIDE_M = 0.12  # at either side of it, of the zone in which it slows down
 # Where the floor comes into view: half the vertical angle of a narrow lens, and where nothing is
 # known of the mount.
 HALF_NARROW_RAD, UNKNOWN_FROM_M = 0.35, 1.2
+# How much nearer than scan.range_max, where Nav2 sees what is clear, zones and ranges end.
+CLEAR_M = 0.1
 INFLATION = 'nav2_costmap_2d::InflationLayer'
 # Those of a costmap without `plugins`, see Nav2's costmap_2d_ros.cpp.
 DEFAULT_LAYERS = {
@@ -150,23 +153,33 @@ def check_distribution(name: str) -> None:
         )
 
 
-def nav2_blocks(template: Block, robot: Robot, camera: str, namespace: str = '') -> Block:
+def nav2_blocks(
+    template: Block,
+    robot: Robot,
+    camera: str,
+    namespace: str = '',
+    range_max_m: float = ScanOptions.range_max,
+) -> Block:
     """Return the template's blocks for a robot: by the names of the nodes that they are for.
 
-    template: config/nav2_example.yaml. camera: the name of depth_node's camera.
+    template: config/nav2_example.yaml. camera: the name of depth_node's camera. range_max_m: of its
+    scan.
     """
     blocks = copy.deepcopy(template)
-    _fill_monitor(blocks['collision_monitor']['ros__parameters'], robot, camera)
+    ends_m = round(max(range_max_m - CLEAR_M, 0.0), 2)
+    _fill_monitor(blocks['collision_monitor']['ros__parameters'], robot, camera, ends_m)
     prefix = '/'.join(['', *filter(None, [namespace.strip('/'), camera])])
-    _fill_costmap(blocks['local_costmap']['local_costmap']['ros__parameters'], robot, prefix)
+    costmap = blocks['local_costmap']['local_costmap']['ros__parameters']
+    _fill_costmap(costmap, robot, prefix, ends_m)
     return blocks
 
 
-def _fill_monitor(monitor: Block, robot: Robot, camera: str) -> None:
+def _fill_monitor(monitor: Block, robot: Robot, camera: str, ends_m: float) -> None:
+    """ends_m: no zone may reach as far ahead of the lens as what is clear is shown."""
     monitor['base_frame_id'], monitor['odom_frame_id'] = robot.base_frame, robot.odom_frame
     if robot.stamped:
         monitor['enable_stamped_cmd_vel'] = robot.stamped == 'true'
-    front = round(1.0 + max(robot.camera_x, 0.0), 2)
+    front = round(min(1.0 + max(robot.camera_x, 0.0), ends_m + robot.camera_x), 2)
     side = round(robot.robot_radius + SIDE_M, 2)
     corners = [[front, side], [front, -side], [0.0, -side], [0.0, side]]
     monitor['slow']['points'] = str(corners)
@@ -175,8 +188,11 @@ def _fill_monitor(monitor: Block, robot: Robot, camera: str) -> None:
         monitor[name]['topic'] = f'{camera}/{name}'
 
 
-def _fill_costmap(costmap: Block, robot: Robot, prefix: str) -> None:
-    """prefix: of the camera's topics, absolute: Nav2 before Kilted has relative ones elsewhere."""
+def _fill_costmap(costmap: Block, robot: Robot, prefix: str, ends_m: float) -> None:
+    """prefix: of the camera's topics, absolute: Nav2 before Kilted has relative ones elsewhere.
+
+    ends_m: of all ranges, or what is clear would be a wall.
+    """
     costmap['global_frame'], costmap['robot_base_frame'] = robot.odom_frame, robot.base_frame
     costmap['robot_radius'] = robot.robot_radius
     # The layer of voxels costs far more than it adds to the points of the obstacles.
@@ -188,6 +204,9 @@ def _fill_costmap(costmap: Block, robot: Robot, prefix: str) -> None:
         source['topic'] = f'{prefix}/{source["topic"].rpartition("/")[2]}'
         if 'raytrace_min_range' in source:
             source['raytrace_min_range'] = robot.clears_from
+        for key in ('obstacle_max_range', 'raytrace_max_range'):
+            if key in source:
+                source[key] = min(source[key], ends_m)
 
 
 def merged(base: Block, blocks: Block, namespace: str = '') -> Block:
