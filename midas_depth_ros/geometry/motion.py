@@ -19,6 +19,7 @@ from midas_depth_ros.geometry.scale import Refusal
 NANOSECONDS = 1_000_000_000
 KEPT, KEPT_S = 4000, 10.0  # ten seconds at 400 Hz
 LATE_S = 1.0  # a pose this late was overtaken; an older stamp means that time was reset
+LATE_IN_A_ROW = 3  # so many late ones that follow each other: a clock was set back by less
 BETWEEN_S = 0.5  # two poses may be this far apart to interpolate between
 STILL_S = 0.01  # within this a robot of unknown velocity is where it was
 VELOCITY_S = 0.1  # over at least this long the velocity is measured from which poses are continued
@@ -144,6 +145,36 @@ def moved_between(first: BodyPose | Refusal | None, second: BodyPose | Refusal |
     return f'the robot has moved by {way_m:.3f} m and {turn_rad:.3f} rad'
 
 
+class SetBack:
+    """Tells a clock that was set back, be it by a fraction of a second, from late messages.
+
+    Messages that were overtaken come among newer ones. After a clock was set back they follow each
+    other, and what was said of their stamps before was somewhere else. Two publishers whose stamps
+    differ look alike, but again and again: within `KEPT_S` that is noticed once.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None  # the newest stamp of the late ones in a row
+        self._late = 0
+        self._noticed: int | None = None  # the stamp at which that was
+
+    def noticed(self, stamp_ns: int, newest_ns: int) -> bool:
+        """Whether time began anew before this message. newest_ns: the newest stamp before it."""
+        if stamp_ns < newest_ns - LATE_S * NANOSECONDS:
+            self._last, self._late, self._noticed = None, 0, None
+            return True
+        if stamp_ns >= newest_ns:
+            self._last, self._late = None, 0
+            return False
+        follows = self._last is None or stamp_ns > self._last
+        self._last, self._late = stamp_ns, self._late + 1 if follows else 1
+        if self._late < LATE_IN_A_ROW:
+            return False
+        self._last, self._late = None, 0
+        before, self._noticed = self._noticed, stamp_ns
+        return before is None or abs(stamp_ns - before) > KEPT_S * NANOSECONDS
+
+
 class PoseHistory:
     """The poses of a body in the last seconds, by stamp. Thread-safe.
 
@@ -155,6 +186,7 @@ class PoseHistory:
         self._lock = threading.Lock()
         self._stamps: collections.deque[int] = collections.deque(maxlen=KEPT)
         self._poses: collections.deque[BodyPose] = collections.deque(maxlen=KEPT)
+        self._set_back = SetBack()
         self.epoch = 0
         self.jump = ''
 
@@ -166,7 +198,7 @@ class PoseHistory:
     def add(self, stamp_ns: int, pose: BodyPose) -> None:
         """Add one. Late and repeated ones are ignored; one that jumps begins an epoch."""
         with self._lock:
-            if self._stamps and stamp_ns < self._stamps[-1] - LATE_S * NANOSECONDS:
+            if self._stamps and self._set_back.noticed(stamp_ns, self._stamps[-1]):
                 back_s = (self._stamps[-1] - stamp_ns) / NANOSECONDS
                 self._clear(f'its stamps went back by {back_s:.1f} s')
             if self._stamps and stamp_ns <= self._stamps[-1]:

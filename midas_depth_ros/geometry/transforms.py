@@ -17,11 +17,11 @@ import numpy as np
 from midas_depth_ros.geometry.motion import (
     KEPT,
     KEPT_S,
-    LATE_S,
     MOST_M,
     NANOSECONDS,
     UNIT,
     BodyPose,
+    SetBack,
     between,
 )
 from midas_depth_ros.options.text import LONGEST_FRAME_ID, shown
@@ -48,6 +48,7 @@ class _Link:
         self.stamps: list[int] = []
         self.entries: list[tuple[str, Numbers]] = []  # parent and pose of each stamp
         self.epoch, self.jump = 0, ''
+        self._set_back = SetBack()
         self._flips: list[int] = []  # the last stamps at which it was in two places
 
     @property
@@ -56,11 +57,11 @@ class _Link:
         return self.entries[-1][0]
 
     def put(self, stamp_ns: int, parent: str, numbers: Numbers) -> None:
-        """Take one in at its place; a stamp far back means that time began anew."""
+        """Take one in at its place; where stamps go back, not of one alone, time began anew."""
         if self.static:
             self.stamps, self.entries = [0], [(parent, numbers)]
             return
-        if self.stamps and stamp_ns < self.stamps[-1] - LATE_S * NANOSECONDS:
+        if self.stamps and self._set_back.noticed(stamp_ns, self.stamps[-1]):
             back_s = (self.stamps[-1] - stamp_ns) / NANOSECONDS
             self.stamps, self.entries, self._flips = [], [], []
             self.epoch, self.jump = self.epoch + 1, f'its stamps went back by {back_s:.1f} s'
@@ -154,8 +155,9 @@ class _Link:
 class TransformTree:
     """The transforms of the last ten seconds by child frame, and all static ones. Thread-safe.
 
-    Unlike tf2's buffer it forgets a moving child whose stamps go back by more than a second: a
-    recording began again, or a simulation, and what comes next has nothing to do with before.
+    Unlike tf2's buffer it forgets a moving child whose stamps go back by more than a second, or
+    several of them by less: a recording began again, or a simulation, or a clock was set, and what
+    comes next has nothing to do with before.
     """
 
     def __init__(self) -> None:

@@ -160,6 +160,34 @@ def test_an_old_stamp_means_that_time_was_reset_and_a_late_one_nothing():
     assert made.at(3 * SECOND, 0.2).position[0] == 7.0
 
 
+@pytest.mark.parametrize('back_s', [0.42, 0.5, 0.9])
+@pytest.mark.parametrize('rate_hz', [10, 50, 400])
+def test_a_clock_that_is_set_back_a_little_begins_anew(back_s, rate_hz):
+    """As timesyncd sets it: what was said of those stamps before was somewhere else."""
+    made = PoseHistory()
+    for i in range(2 * rate_hz):
+        made.add(round((10 + i / rate_hz) * SECOND), at(0.2 * i / rate_hz))
+    for i in range(2 * rate_hz, 2 * rate_hz + 4):
+        made.add(round((10 - back_s + i / rate_hz) * SECOND), at(0.2 * i / rate_hz))
+    newest_s = 10 - back_s + i / rate_hz
+    assert made.epoch == 1
+    assert 'its stamps went back by' in made.jump
+    assert made.at(round(newest_s * SECOND), 0.2).position[0] == pytest.approx(0.2 * i / rate_hz)
+    for i in range(2 * rate_hz + 4, 4 * rate_hz):
+        made.add(round((10 - back_s + i / rate_hz) * SECOND), at(0.2 * i / rate_hz))
+    assert made.epoch == 1
+
+
+def test_messages_that_were_overtaken_are_no_clock_that_is_set_back():
+    made = history(*ARC)
+    for stamp_s in (10.81, 10.86, 10.81, 10.86):
+        made.add(round(stamp_s * SECOND), at(50.0))
+    for i in range(21, 60):
+        made.add(round((10 + i / 20) * SECOND), on_arc(10 + i / 20))
+        made.add(round((10 + i / 20 - 0.12) * SECOND), at(50.0))
+    assert made.epoch == 0
+
+
 @pytest.mark.parametrize(
     ('position', 'quaternion', 'words'),
     [

@@ -117,6 +117,18 @@ def test_late_messages_are_left_out_and_a_clock_that_goes_back_begins_anew():
     assert attitudes.at(10 * SECOND) == pytest.approx(7.0)
 
 
+@pytest.mark.parametrize('back_s', [0.2, 0.5, 0.9])
+def test_a_clock_that_is_set_back_a_little_begins_anew(back_s):
+    attitudes = Attitudes()
+    for i in range(100):
+        attitudes.add(round((10 + i / 100) * SECOND), Attitude(0.0, 0.1))
+    for i in range(100, 104):
+        attitudes.add(round((10 - back_s + i / 100) * SECOND), Attitude(0.0, 0.3))
+    found = attitudes.at(round((10 - back_s + 1.03) * SECOND))
+    assert isinstance(found, Attitude)
+    assert found.pitch_rad == 0.3
+
+
 def test_a_turn_through_half_a_circle_is_bridged_the_short_way():
     attitudes = Attitudes()
     attitudes.add(0, Attitude(math.pi - 0.1, 0.0))

@@ -337,10 +337,11 @@ def test_a_fixed_frame_in_which_nothing_moves_is_said():
 
 def test_two_publishers_of_a_transform_are_none():
     tf = tf_of_drive(until_s=11)
-    for i in range(20):
-        add(tf._tree, 'odom', 'base_link', 10.01 + i / 20, (0.5 * i / 20, 0.3, 0))
+    for i in range(1, 21):
+        for late_s, y_m in ((0.0, 0.0), (0.01, 0.3)):
+            add(tf._tree, 'odom', 'base_link', 11 + late_s + i / 20, (0.5 + 0.5 * i / 20, y_m, 0))
     rig = Rig(tf=tf, by_parameters=True, **BY_TF, **MOUNT)
-    assert 'says by turns that base_link is in two places' in rig.at(10.95).reason
+    assert 'says by turns that base_link is in two places' in rig.at(11.95).reason
 
 
 def test_a_child_that_is_renamed_is_missed_by_name():

@@ -193,6 +193,20 @@ def test_a_message_that_was_overtaken_is_put_in_its_place(ros):
         assert metres_at(made, 7.0 + 0.1 * number) == pytest.approx(metres_at(alone, 7.0))
 
 
+@pytest.mark.parametrize('back_s', [0.343, 0.493, 0.893])
+@pytest.mark.parametrize('hertz', [10, 40])
+def test_after_a_clock_that_is_set_back_a_little_only_new_messages_count(ros, back_s, hertz):
+    """A robot that drives at a wall: before, it was farther away at the same stamp."""
+    made = ReferenceInput(ros.node, 'camera', 'range')
+    for number in range(hertz):
+        made._on_message(said(3.0, 7.0 + number / hertz))
+    for number in range(hertz, hertz + 4):
+        made._on_message(said(1.0, 7.0 - back_s + number / hertz))
+    newest_s = 7.0 - back_s + (hertz + 3) / hertz
+    for later_s in (-1 / hertz, 0.0, 0.07, 0.15):
+        assert metres_at(made, newest_s + later_s) == pytest.approx(1.0, rel=0.2)
+
+
 def test_invalid_clouds_do_not_fill_the_memory(ros):
     """Not even through an exception, which holds on to what was being read."""
     made = ReferenceInput(ros.node, 'camera', 'points')
@@ -218,7 +232,7 @@ def test_a_stamp_that_is_frozen_behind_others_does_not_fill_the_memory(ros):
     made._on_message(said(1.0, 7.5))
     for number in range(1000):
         made._on_message(said(1.0, 7.2 + 1e-6 * number))
-    assert len(made._kept) == 3
+    assert len(made._kept) <= 3
 
 
 def test_what_is_long_past_is_not_kept(ros):

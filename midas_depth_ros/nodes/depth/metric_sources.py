@@ -28,6 +28,7 @@ from midas_depth_ros.geometry import (
     range_points,
     scan_points,
 )
+from midas_depth_ros.geometry.motion import SetBack
 from midas_depth_ros.images import NANOSECONDS, stamp_ns
 from midas_depth_ros.nodes.ros import quality_of_service as qos
 from midas_depth_ros.nodes.ros.messages import cloud_array
@@ -42,7 +43,6 @@ TRACKED_WIDTH = 320  # of the grey picture in which corners are tracked, pixels
 NEAR_S = 0.1  # how far from the picture's stamp an Imu message may be
 BETWEEN_S = 0.5  # two Imu messages may be this far apart to interpolate between
 KEPT, KEPT_S = 2000, 5.0  # messages of an Imu: five seconds at 400 Hz
-LATE_S = 1.0  # a message this late was overtaken; an older stamp means that time was reset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +60,12 @@ class Attitudes:
         self._lock = threading.Lock()
         self._stamps: collections.deque[int] = collections.deque(maxlen=KEPT)
         self._values: collections.deque[Attitude] = collections.deque(maxlen=KEPT)
+        self._set_back = SetBack()
 
     def add(self, stamp: int, attitude: Attitude) -> None:
-        """Add one. Late and repeated ones are ignored; a stamp far back clears the history."""
+        """Add one. Late and repeated ones are ignored; a clock set back clears the history."""
         with self._lock:
-            if self._stamps and stamp < self._stamps[-1] - LATE_S * NANOSECONDS:
+            if self._stamps and self._set_back.noticed(stamp, self._stamps[-1]):
                 self._stamps.clear()
                 self._values.clear()
             if not self._stamps or stamp > self._stamps[-1]:
@@ -346,6 +347,7 @@ class ReferenceInput(qos.Subscriber):
         self._topic = f'{camera}/reference/{source}'
         # In the order of their stamps; replaced, never changed: two threads use it.
         self._kept: tuple[_Measured, ...] = ()
+        self._set_back = SetBack()
         # Of the last messages: sensors that take turns are told apart by nothing else.
         self._frames: collections.deque[str] = collections.deque(maxlen=CALM_MESSAGES)
         self._mixed = ''  # why they are those of several
@@ -408,7 +410,10 @@ class ReferenceInput(qos.Subscriber):
             if len(frames) > 1
             else ''
         )
-        self._kept = _with(self._kept, _Measured(stamp_ns(message.header), _needed_of(message)))
+        kept, new = self._kept, _Measured(stamp_ns(message.header), _needed_of(message))
+        if kept and self._set_back.noticed(new.stamp_ns, kept[-1].stamp_ns):
+            kept = ()  # what came before is of another time
+        self._kept = _with(kept, new)
 
     def _shared(self, settings: DepthNodeSettings) -> str:
         """Why reference.* cannot be true of all cameras that were given this sensor; ''."""
@@ -448,8 +453,6 @@ class _Measured:
 def _with(kept: tuple[_Measured, ...], new: _Measured) -> tuple[_Measured, ...]:
     """The messages that are kept with a new one, the newest of one stamp last."""
     newest_ns = max(new.stamp_ns, kept[-1].stamp_ns) if kept else new.stamp_ns
-    if newest_ns - new.stamp_ns > LATE_S * NANOSECONDS:
-        return (new,)  # time began anew: what came before is of another one
     oldest_ns = newest_ns - REFERENCE_KEPT_S * NANOSECONDS
     recent = [each for each in kept if each.stamp_ns >= oldest_ns]
     at = bisect.bisect_right(recent, new.stamp_ns, key=lambda each: each.stamp_ns)
