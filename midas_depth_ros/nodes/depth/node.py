@@ -10,6 +10,7 @@ itself. `~/enable` (std_srvs/SetBool) pauses and resumes while active.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import time
@@ -68,6 +69,7 @@ TRANSITIONS = {
 }
 
 EstimatorFactory = Callable[[DepthNodeSettings], DepthEstimator]
+OnTransition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
@@ -85,6 +87,23 @@ def estimator_from(settings: DepthNodeSettings) -> DepthEstimator:
         network_aspect=settings.network_aspect,
         for_robot=True,
     )
+
+
+def _logged(what: str) -> Callable[[OnTransition], OnTransition]:
+    """Log what a transition raises: rclpy turns it into an error transition without a word."""
+
+    def wrapped(transition: OnTransition) -> OnTransition:
+        @functools.wraps(transition)
+        def logged(node: DepthNode, state: LifecycleState) -> TransitionCallbackReturn:
+            try:
+                return transition(node, state)
+            except Exception:
+                node.get_logger().error(f'cannot {what}:\n{traceback.format_exc()}')
+                raise
+
+        return logged
+
+    return wrapped
 
 
 class DepthNode(LifecycleNode):
@@ -122,6 +141,7 @@ class DepthNode(LifecycleNode):
         """The parameters as they are now."""
         return self._parameter_server.current
 
+    @_logged('configure')
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and make the publishers."""
         self._phase = 'configuring'
@@ -134,10 +154,6 @@ class DepthNode(LifecycleNode):
             self.get_logger().error(f'cannot configure with model {self.settings.model!r}: {error}')
             self._free()
             return TransitionCallbackReturn.FAILURE
-        except Exception:
-            # rclpy turns an exception into an error transition without logging it.
-            self.get_logger().error(f'cannot configure:\n{traceback.format_exc()}')
-            raise
         finally:
             self.interruptible = False
         self._phase = 'inactive'
@@ -175,17 +191,18 @@ class DepthNode(LifecycleNode):
             if camera.metric.scale.advice:
                 self.get_logger().warning(f'{camera.name}: {camera.metric.scale.advice}')
 
+    @_logged('activate')
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the worker."""
         try:
             self._start()
         except ValueError as error:
             self.get_logger().error(f'cannot activate: {error}')
-            self._stop()
             return TransitionCallbackReturn.FAILURE
         self._phase = 'active'
         return super().on_activate(state)
 
+    @_logged('deactivate')
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and stop the worker; FAILURE while a frame hangs in the model."""
         if not self._stop():
@@ -193,11 +210,13 @@ class DepthNode(LifecycleNode):
         self._phase = 'inactive'
         return super().on_deactivate(state)
 
+    @_logged('clean up')
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and the publishers."""
         self._free()
         return SUCCESS
 
+    @_logged('shut down')
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything, in any state."""
         stopped = self._stop()
@@ -224,7 +243,10 @@ class DepthNode(LifecycleNode):
         return f'{words}: {command} {"deactivate" if active else "cleanup"}'
 
     def _start(self) -> bool:
-        """Subscribe and start the worker; False while an earlier frame hangs in the model."""
+        """Subscribe and start the worker; False while an earlier frame hangs in the model.
+
+        Where that raises nothing is left running.
+        """
         if self.hangs and not self._stop():
             return False
         if self._worker is not None or self._estimator is None:
@@ -233,8 +255,18 @@ class DepthNode(LifecycleNode):
         exchange = FrameExchange(
             tuple(self.cameras), REPLAY_QUEUE if replay else 1, on_room=self._wake
         )
-        self._worker = Worker(self, self._estimator, exchange, self.cameras)
-        self._worker.start()
+        worker = Worker(self, self._estimator, exchange, self.cameras)
+        worker.start()
+        self._worker = worker
+        try:
+            self._listen(exchange)
+        except Exception:
+            self._stop()  # or it would count as running
+            raise
+        return True
+
+    def _listen(self, exchange: FrameExchange) -> None:
+        """Subscribe for all cameras."""
         for camera in self.cameras.values():
             camera.input.open(exchange)
             inputs = [
@@ -246,7 +278,6 @@ class DepthNode(LifecycleNode):
             ]
             self.get_logger().info(f'{camera.name}: waiting for {", ".join(filter(None, inputs))}')
         self._parameter_server.warn_of_unused_qos()
-        return True
 
     def _wake(self) -> None:
         """Let the executor look again for messages it may take; called by the worker's thread."""
@@ -281,9 +312,9 @@ class DepthNode(LifecycleNode):
             self._tf.close()
             self._tf = None
         self._phase = 'unconfigured'
-        if self._estimator is not None and not self.hangs:  # else the thread still uses it
-            self._estimator.close()
-        self._estimator = None
+        estimator, self._estimator = self._estimator, None
+        if estimator is not None and not self.hangs:  # else the thread still uses it
+            estimator.close()
 
     def _refuse_impossible_transitions(self) -> None:
         """Refuse a transition that the state does not allow, and log those it allows.
