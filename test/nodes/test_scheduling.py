@@ -52,6 +52,16 @@ def test_a_backward_jump_starts_anew():
     assert throttle.passes(6 * NANOSECONDS, 1.0)
 
 
+@pytest.mark.parametrize('slow_hz', [0.01, 0.2, 2.0])
+def test_a_limit_that_is_raised_holds_at_once(slow_hz):
+    """A parameter that is live: what was due by the old limit does not count any longer."""
+    throttle = StampThrottle()
+    stamps = [10 * NANOSECONDS + number * NANOSECONDS // 20 for number in range(60)]
+    assert sum(throttle.passes(stamp, slow_hz) for stamp in stamps[:4]) == 1
+    assert throttle.closed_for_s(stamps[4], 5.0) <= 0.1
+    assert sum(throttle.passes(stamp, 5.0) for stamp in stamps[4:]) == 14
+
+
 @pytest.mark.parametrize('camera_hz', [7, 30, 60])
 def test_no_frame_that_passes_comes_while_it_is_said_that_none_can(camera_hz):
     jitter = np.random.default_rng(3).uniform(-0.2, 0.2, 20 * camera_hz) / camera_hz

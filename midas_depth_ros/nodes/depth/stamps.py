@@ -326,28 +326,35 @@ class StampThrottle:
 
     def __init__(self) -> None:
         self._last_ns: int | None = None
-        self._due_ns = 0
+        self._passed_ns = self._due_ns = 0
 
     def passes(self, stamp_ns: int, max_rate_hz: float) -> bool:
         """Whether a frame with this stamp may pass; 0 Hz means without limit."""
         if self._last_ns is None or stamp_ns < self._last_ns:
-            self._due_ns = stamp_ns
+            self._due_ns = self._passed_ns = stamp_ns
         self._last_ns = stamp_ns
         if max_rate_hz <= 0:
             return True
         period_ns = int(NANOSECONDS / max_rate_hz)
-        if stamp_ns < self._due_ns - period_ns * JITTER:
+        due_ns = self._due_by(period_ns)
+        if stamp_ns < due_ns - period_ns * JITTER:
             return False
-        gap = stamp_ns > self._due_ns + period_ns
-        self._due_ns = (stamp_ns if gap else self._due_ns) + period_ns
+        gap = stamp_ns > due_ns + period_ns
+        self._due_ns = (stamp_ns if gap else due_ns) + period_ns
+        self._passed_ns = stamp_ns
         return True
 
     def closed_for_s(self, stamp_ns: int, max_rate_hz: float) -> float:
         """Seconds after this stamp before which no frame can pass; 0 without a limit."""
         if max_rate_hz <= 0:
             return 0.0
-        tolerance_ns = NANOSECONDS / max_rate_hz * JITTER
-        return max(0.0, (self._due_ns - tolerance_ns - stamp_ns) / NANOSECONDS)
+        period_ns = int(NANOSECONDS / max_rate_hz)
+        opens_ns = self._due_by(period_ns) - period_ns * JITTER
+        return max(0.0, (opens_ns - stamp_ns) / NANOSECONDS)
+
+    def _due_by(self, period_ns: int) -> int:
+        """When a frame is due; sooner than it was if the rate has been raised since."""
+        return min(self._due_ns, self._passed_ns + int(period_ns * (1 + JITTER)) + 1)
 
 
 class RateBound:
