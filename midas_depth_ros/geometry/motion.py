@@ -19,7 +19,9 @@ from midas_depth_ros.geometry.scale import Refusal
 NANOSECONDS = 1_000_000_000
 KEPT, KEPT_S = 4000, 10.0  # ten seconds at 400 Hz
 LATE_S = 1.0  # a pose this late was overtaken; an older stamp means that time was reset
-LATE_IN_A_ROW = 3  # so many late ones that follow each other: a clock was set back by less
+# So many late ones that follow each other, the first by more than this: a clock was set back. A
+# driver's batches may overlap by less; ntpd steps by 0.13 s or more, timesyncd by 0.4 s.
+LATE_IN_A_ROW, LEAST_BACK_S = 3, 0.08
 BETWEEN_S = 0.5  # two poses may be this far apart to interpolate between
 STILL_S = 0.01  # within this a robot of unknown velocity is where it was
 VELOCITY_S = 0.1  # over at least this long the velocity is measured from which poses are continued
@@ -154,23 +156,24 @@ class SetBack:
     """
 
     def __init__(self) -> None:
-        self._last: int | None = None  # the newest stamp of the late ones in a row
-        self._late = 0
+        self._row: list[int] = []  # the stamps of late ones that follow each other
         self._noticed: int | None = None  # the stamp at which that was
 
     def noticed(self, stamp_ns: int, newest_ns: int) -> bool:
         """Whether time began anew before this message. newest_ns: the newest stamp before it."""
         if stamp_ns < newest_ns - LATE_S * NANOSECONDS:
-            self._last, self._late, self._noticed = None, 0, None
+            self._row, self._noticed = [], None
             return True
         if stamp_ns >= newest_ns:
-            self._last, self._late = None, 0
+            self._row = []
             return False
-        follows = self._last is None or stamp_ns > self._last
-        self._last, self._late = stamp_ns, self._late + 1 if follows else 1
-        if self._late < LATE_IN_A_ROW:
+        follows = not self._row or stamp_ns > self._row[-1]
+        self._row = [*self._row, stamp_ns] if follows else [stamp_ns]
+        if len(self._row) < LATE_IN_A_ROW:
             return False
-        self._last, self._late = None, 0
+        back_ns, self._row = newest_ns - self._row[0], []
+        if back_ns < LEAST_BACK_S * NANOSECONDS:
+            return False
         before, self._noticed = self._noticed, stamp_ns
         return before is None or abs(stamp_ns - before) > KEPT_S * NANOSECONDS
 

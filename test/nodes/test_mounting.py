@@ -129,6 +129,18 @@ def test_a_clock_that_is_set_back_a_little_begins_anew(back_s):
     assert found.pitch_rad == 0.3
 
 
+def test_batches_of_an_imu_that_overlap_are_no_clock_that_is_set_back():
+    attitudes = Attitudes()
+    for batch in range(20):
+        for i in range(48):  # 400 Hz, ten times a second
+            stamp_s = 10 + batch / 10 + (i - 8) / 400
+            attitudes.add(round(stamp_s * SECOND), Attitude(0.0, 0.1 * stamp_s))
+    for stamp_s in (10.05, 10.5, 11.0, 11.95):
+        found = attitudes.at(round(stamp_s * SECOND))
+        assert isinstance(found, Attitude)
+        assert found.pitch_rad == pytest.approx(0.1 * stamp_s, abs=1e-4)
+
+
 def test_a_turn_through_half_a_circle_is_bridged_the_short_way():
     attitudes = Attitudes()
     attitudes.add(0, Attitude(math.pi - 0.1, 0.0))
