@@ -189,6 +189,18 @@ def test_of_two_subscriptions_each_message_is_new_once():
     assert twice.is_new(1, b'e', sent(40, 1)), 'of another sender, whose clock is another'
 
 
+@pytest.mark.parametrize('back_s', [0.5, 2.0, 4.9])
+def test_a_sender_whose_clock_is_set_back_is_heard_on(back_s):
+    twice = qos.DuplicateFilter()
+    new = []
+    for number in range(1, 60):
+        at_s = 100 + number / 10 - (back_s if number > 30 else 0.0)
+        info = {'source_timestamp': round(at_s * 1e9), 'publication_sequence_number': number}
+        taken = [twice.is_new(reader, b'', info) for reader in (number % 2, 1 - number % 2)]
+        new += [number] * sum(taken)
+    assert new == list(range(1, 60))
+
+
 def test_where_nothing_is_known_of_messages_their_bytes_tell_them_apart():
     twice = qos.DuplicateFilter()
     heard = [(0, b'a'), (1, b'a'), (0, b'a'), (0, b'a'), (1, b'a'), (1, b'b'), (0, b'b'), (1, b'a')]

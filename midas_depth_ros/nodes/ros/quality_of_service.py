@@ -317,13 +317,14 @@ class DuplicateFilter:
     def __init__(self) -> None:
         # How often each of the two received a message, by its mark.
         self._received: collections.OrderedDict[Any, list[int]] = collections.OrderedDict()
-        self._newest_ns = [0, 0]
+        self._newest = [(0, 0), (0, 0)]  # when it was sent, and its number
 
     def is_new(self, reader: int, taken: Any, info: Any) -> bool:
         """Whether a message that subscription 0 or 1 received has not come by the other one.
 
         taken: the message or its bytes. info: rmw's message info; None where rclpy has none.
-        A message that was overtaken by one of the other subscription is not new either.
+        A message that was overtaken by one of the other subscription is not new either: it was sent
+        before that, and numbered before it where there are numbers, since a clock may be set back.
         """
         other = 1 - reader
         known = info if hasattr(info, 'get') else {}
@@ -338,9 +339,12 @@ class DuplicateFilter:
             self._received.popitem(last=False)
         if received[reader] <= received[other]:
             return False
-        late_ns = self._newest_ns[other] - (sent_ns or 0)
-        self._newest_ns[reader] = max(self._newest_ns[reader], sent_ns or 0)
-        return not (sent_ns and 0 < late_ns < OVERTAKEN_NS)
+        sent_ns, number = sent_ns or 0, number or 0
+        newest_ns, newest_number = self._newest[other]
+        if sent_ns > self._newest[reader][0] or number > self._newest[reader][1]:
+            self._newest[reader] = sent_ns, number
+        late = 0 < newest_ns - sent_ns < OVERTAKEN_NS
+        return not (sent_ns and late and number <= newest_number)
 
 
 def number_of(info: Any) -> int | None:
