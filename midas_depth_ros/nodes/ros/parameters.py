@@ -107,7 +107,9 @@ class ParameterServer(Generic[Settings]):
         Raises ValueError as the constructor does, also for a value of an unknown name.
         """
         values = {name: value_of(self._current, name) for name in self._specs}
-        unknown = unknown_in_groups(self._class, self._overrides, values)
+        # Those that are declared were of a name that there was.
+        new = [name for name in self._overrides if name not in self._specs]
+        unknown = unknown_in_groups(self._class, new, values)
         if unknown:
             raise ValueError(unknown)
         every = specs_for_values(self._class, values)
