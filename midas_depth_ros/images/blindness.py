@@ -26,6 +26,7 @@ MIN_CONTRAST = 8.0  # grey levels of 255, from the 2nd to the 98th percentile of
 MIN_CONTRAST_SMALL = 32.0  # for a picture too small to separate noise
 MIN_CONTRAST_SHARE = 0.12  # contrast / mean brightness; less is fog
 MIN_DETAIL = 0.6  # grey levels: structure of 2 to 4 pixels, without noise
+MIN_ROUGH = 0.08  # power of structure of 8 to 16 pixels / that of 1 to 2; noise has 0.05 at most
 MIN_SHARPNESS = 0.12  # that structure / structure of 8 to 16 pixels
 THIRD_LIMITS = 0.45, 0.12  # the same two for a third of the picture: corridors have bare walls
 # Sharpness of the lower third alone, where the floor is, and as a share of that of the rest; real
@@ -103,6 +104,7 @@ def judge_picture(rgb: NDArray[np.uint8]) -> Verdict:
     reason = (
         _contrast_fault(scales)
         or _detail_fault(scales, MIN_DETAIL, MIN_SHARPNESS)
+        or _noise_fault(scales)
         or _tint_fault(rgb)
         or _pattern_fault(scales, changes)
     )
@@ -310,6 +312,13 @@ def _detail_fault(scales: _Scales, least: float, sharpest: float) -> str:
         )
     if detail < sharpest * math.sqrt(rough):
         return 'blurred: out of focus, shaken or covered by something translucent'
+    return ''
+
+
+def _noise_fault(scales: _Scales) -> str:
+    """A small picture has too few tiles for `_pattern_fault`."""
+    if cv2.mean(scales.rough)[0] < MIN_ROUGH * cv2.mean(scales.finest)[0]:
+        return 'noise, not a scene: nothing in it is larger than a few pixels'
     return ''
 
 

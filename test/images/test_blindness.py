@@ -142,6 +142,14 @@ def test_our_own_pictures_are_good(samples):
         assert judge_picture(blurred(rgb, 1)).reason == ''
 
 
+@pytest.mark.parametrize('size', [(120, 100), (100, 100), (96, 96), (64, 48), (33, 90)])
+def test_a_small_picture_of_noise_says_nothing(size):
+    rng = np.random.default_rng(5)
+    for channels in (1, 3) * 10:
+        noise = rng.integers(0, 256, (size[1], size[0], channels), np.uint8)
+        assert judge_picture(np.ascontiguousarray(np.broadcast_to(noise, (*size[::-1], 3)))).reason
+
+
 @pytest.mark.parametrize('kind', WORLDS)
 def test_what_the_simulated_robots_see_is_good(kind):
     camera, rng = rig.camera_model(rig.SIZE_MODEL), np.random.default_rng(0)
