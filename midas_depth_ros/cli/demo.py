@@ -24,6 +24,7 @@ from midas_depth_ros.lab.demo import WIDEST
 from midas_depth_ros.lab.output import CommandError, OutputConsole, step
 from midas_depth_ros.options.declarations import bounds_of
 from midas_depth_ros.options.depth import DepthNodeSettings
+from midas_depth_ros.options.files import ParameterFault, read_parameters
 from midas_depth_ros.options.text import printable
 
 if TYPE_CHECKING:
@@ -44,12 +45,17 @@ camera plays that source instead, and the model is the best one available.
 def check_assignments(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Check that values are name:=value, and return angles in radians."""
+    """Check that values are name:=value of depth_node, and return angles in radians."""
     for value in values:
         name, separator, _ = value.partition(':=')
         if not separator or not name:
             raise click.BadParameter(f'{value!r} is not of the form name:=value')
-    return tuple(map(in_radians, values))
+    assignments = tuple(map(in_radians, values))
+    try:
+        read_parameters('depth_node', DepthNodeSettings, [], assignments)
+    except ParameterFault as fault:
+        raise click.BadParameter(str(fault)) from fault
+    return assignments
 
 
 def check_address(context: click.Context, parameter: click.Parameter, address: str) -> str:

@@ -141,6 +141,15 @@ def test_bag_and_demo_take_degrees(midas_depth, monkeypatch):
     assert 'camera_pitch: 6.98' in ' '.join(result.stderr.split())
 
 
+def test_the_demo_knows_the_names_of_parameters(midas_depth, monkeypatch):
+    monkeypatch.setattr(demo_command, 'carry_out', lambda plan, _: 0)
+    result = midas_depth('demo', '--param', 'heatmap.colourmap:=turbo')
+    assert result.exit_code == 2
+    assert 'did you mean heatmap.colormap' in ' '.join(result.stderr.split())
+    result = midas_depth('demo', '--param', 'max_rate:=[1')
+    assert result.exit_code == 2
+
+
 def test_a_check_of_the_declaration_is_asked_too():
     spec = Spec('colour', 'red', 'text', '', None, None, (), False, lambda value: 'is no colour')
     command = option_of(spec, 'x')(click.command()(lambda **values: None))
