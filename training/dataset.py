@@ -32,7 +32,7 @@ SHARD_SIZE = 250
 NEAREST_M, FARTHEST_M = 0.2, 30.0
 FIRST_SEED = {'train': 0, 'validation': 2 * 10**9, 'test': 3 * 10**9}
 TEXTURES = {'train': 'train', 'validation': 'train', 'test': 'eval'}
-WORLDS = ('wider', 'first', 'closed')
+WORLDS = ('wider', 'first', 'closed', 'facing')
 LAST_LABEL = 255
 FIRST_OBJECT = 3
 

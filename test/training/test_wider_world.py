@@ -190,6 +190,23 @@ def test_closed_doors_are_often_dark_large_and_as_near_as_their_wall():
     assert len(found) > 12
 
 
+def test_the_facing_world_shows_dark_doors_level_and_mostly_without_floor():
+    dark, floorless = 0, 0
+    for seed in range(40):
+        drawn = sample(seed, 64, 48, 'facing', world='facing')
+        assert 0.9 <= drawn.pose.z_m <= 1.8
+        assert abs(drawn.pose.pitch_rad) < 0.4
+        floorless += drawn.floor.mean() < 0.1
+        grey = drawn.rgb.mean(axis=2)
+        for number in np.unique(drawn.ids[drawn.ids >= FIRST_OBJECT_ID]):
+            door = drawn.ids == number
+            if door.mean() > 1 / 10 and np.median(grey[door]) < 70:
+                dark += 1
+                break
+    assert dark > 12
+    assert floorless > 12
+
+
 # --- Panes: what they show, and where they are.
 
 

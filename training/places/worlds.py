@@ -9,6 +9,7 @@ from __future__ import annotations
 from training.places.close import at_border, closeup, walls
 from training.places.dark import black
 from training.places.doors import doors
+from training.places.facing import facing
 from training.places.first import PLACES, Layout, any_place
 from training.places.glass import glass
 from training.places.own import own
@@ -42,5 +43,10 @@ WORLDS: dict[str, dict[str, tuple[Layout, float]]] = {
         'black': (black, 0.1),
         'wall': (walls, 0.1),
         'border': (at_border, 0.1),
+    },
+    'facing': {
+        'facing': (facing, 0.7),
+        'doors': (doors, 0.2),
+        'black': (black, 0.1),
     },
 }
