@@ -46,10 +46,6 @@ def check_assignments(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Check that values are name:=value of depth_node, and return angles in radians."""
-    for value in values:
-        name, separator, _ = value.partition(':=')
-        if not separator or not name:
-            raise click.BadParameter(f'{value!r} is not of the form name:=value')
     assignments = tuple(map(in_radians, values))
     try:
         read_parameters('depth_node', DepthNodeSettings, [], assignments)

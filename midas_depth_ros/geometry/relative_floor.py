@@ -170,13 +170,16 @@ class Cells:
     @property
     def lower(self) -> Cells:
         """The lower half."""
-        middle = (len(self.d) + 1) // 2
-        return Cells(self.d[middle:], self.x[middle:], self.y[middle:])
+        return Cells(_lower_half(self.d), _lower_half(self.x), _lower_half(self.y))
 
     @functools.cached_property
     def reach(self) -> float:
         """The extent of y from top to bottom."""
         return float(np.nanmax(self.y) - np.nanmin(self.y))
+
+
+def _lower_half(rows: np.ndarray) -> np.ndarray:
+    return rows[(len(rows) + 1) // 2 :]
 
 
 def fit_floor(cells: Cells) -> RelativeFloor:
@@ -191,7 +194,11 @@ def fit_floor(cells: Cells) -> RelativeFloor:
     if share < MIN_VALID:
         raise NoFloor('less than half of the lower half of the picture has a value')
     start = _best_hypothesis(cells, lower, known)
-    return _refined(lower, _points((cells.x, cells.y), None if share == 1 else known), known, start)
+    if share == 1:
+        points = _all_points((cells.x, cells.y))
+    else:
+        points = _with_products(lower.x[known], lower.y[known])
+    return _refined(lower, points, lower.d[known], start)
 
 
 @functools.lru_cache(maxsize=32)
@@ -207,7 +214,7 @@ def _solutions(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Which three cells of the lower half of a grid give a hypothesis, (n, 3), and the matrices
     (n, 3, 3) that make (across, down, offset) of their d.
     """
-    x, y = (axis[(len(axis) + 1) // 2 :].astype(np.float64) for axis in grid)
+    x, y = (_lower_half(axis).astype(np.float64) for axis in grid)
     chosen = _triplets(*x.shape)
     x, y = x.ravel()[chosen], y.ravel()[chosen]
     first, second = (np.stack([x[:, i] - x[:, 0], y[:, i] - y[:, 0]]) for i in (1, 2))
@@ -251,30 +258,24 @@ def _costs(planes: np.ndarray, lower: Cells, known: np.ndarray) -> np.ndarray:
 
 @once_per_grid
 def _all_points(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Of the lower half of a grid: x, y and 1, (3, n), and their products x x, x y, x, y y, y, 1,
-    (6, n).
-    """
-    return _with_products(*(axis[(len(axis) + 1) // 2 :].ravel() for axis in grid))
+    """`_with_products` of the lower half of a grid."""
+    return _with_products(*(_lower_half(axis).ravel() for axis in grid))
 
 
 def _with_products(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of (n,) image coordinates: x, y and 1, (3, n), and x x, x y, x, y y, y, 1, (6, n)."""
     points = np.stack([x, y, np.ones_like(x)]).astype(np.float64)
     return points, np.stack([points[i] * points[j] for i, j in PRODUCTS])
 
 
-def _points(grid: Grid, known: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """`_all_points`, or those of the cells that are `known`, (rows, columns) of the lower half."""
-    if known is None:
-        return _all_points(grid)
-    return _with_products(*(axis[(len(axis) + 1) // 2 :][known] for axis in grid))
-
-
 def _refined(
-    lower: Cells, points: tuple[np.ndarray, np.ndarray], known: np.ndarray, start: np.ndarray
+    lower: Cells, points: tuple[np.ndarray, np.ndarray], d: np.ndarray, start: np.ndarray
 ) -> RelativeFloor:
-    """The plane after iteratively reweighted least squares."""
+    """The plane after iteratively reweighted least squares.
+
+    points, d: of the cells of `lower` that have a value, as `_with_products` gives them, and (n,).
+    """
     places, products = points
-    d = lower.d.ravel() if len(places[0]) == lower.d.size else lower.d[known]
     plane = start
     off = _off(plane, places, d)
     tolerance = _tolerance(plane, lower)
@@ -285,10 +286,8 @@ def _refined(
         if total < MIN_VOTES * d.size:
             break
         vote *= d
-        before, plane = (
-            plane,
-            solved(np.array([[xx, xy, x], [xy, yy, y], [x, y, total]]), places @ vote),
-        )
+        sums = np.array([[xx, xy, x], [xy, yy, y], [x, y, total]])
+        before, plane = plane, solved(sums, places @ vote)
         off = _off(plane, places, d)
         tolerance = _tolerance(plane, lower)
         deviation = deviation_within(off, tolerance, FINEST, tolerance / BIWEIGHT)

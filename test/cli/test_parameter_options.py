@@ -146,8 +146,8 @@ def test_the_demo_knows_the_names_of_parameters(midas_depth, monkeypatch):
     result = midas_depth('demo', '--param', 'heatmap.colourmap:=turbo')
     assert result.exit_code == 2
     assert 'did you mean heatmap.colormap' in ' '.join(result.stderr.split())
-    result = midas_depth('demo', '--param', 'max_rate:=[1')
-    assert result.exit_code == 2
+    for fault in ('max_rate:=[1', 'max_rate', ':=3'):
+        assert midas_depth('demo', '--param', fault).exit_code == 2, fault
 
 
 def test_a_check_of_the_declaration_is_asked_too():
