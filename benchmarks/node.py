@@ -3,8 +3,9 @@
     python -m benchmarks.node soak
     python -m benchmarks.node soak --frames 2000 --model midas_small --json
     python -m benchmarks.node profile
+    python -m benchmarks.node against
 
-Run it on an idle machine. `profile` prints the tables of docs/performance.md.
+Run it on an idle machine. `profile` and `against` print the tables of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import contextlib
 import functools
 import inspect
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -314,6 +317,82 @@ def profile(seconds: float) -> None:
         show(
             'Resident memory, MiDaS_small on openvino:', 'MB', *found, heads=['f32, MB', 'bf16, MB']
         )
+
+
+# --- What a frame costs beside what it cost before, in one run: machines differ from hour to hour.
+
+ROOT = Path(__file__).resolve().parent.parent
+BEFORE = 'bf9cfce1'  # of 2026-11-29, before the work on the node's share of the processor
+# Run in the tree of a revision, whose own benchmark measures its own node.
+MEASURE = """
+import json, sys
+from pathlib import Path
+from benchmarks.node import per_frame
+print(json.dumps(per_frame(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]))[0]))
+"""
+
+
+@contextlib.contextmanager
+def tree_of(revision: str, folder: Path) -> Iterator[Path]:
+    """Check a revision of the repository out. Raises ClickException where this clone lacks it."""
+    git = ['git', '-C', str(ROOT), 'worktree']
+    added = subprocess.run(
+        [*git, 'add', '--quiet', '--detach', str(folder), revision],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if added.returncode:
+        raise click.ClickException(f'{added.stderr.strip()}: in a clone with all of history it is')
+    try:
+        yield folder
+    finally:
+        subprocess.run([*git, 'remove', '--force', str(folder)], check=True)
+
+
+def measured_in(tree: Path, which: str, folder: Path, seconds: float) -> Times:
+    """Return `per_frame` by thread as the benchmark in a tree measures it. Raises BenchError."""
+    ran = subprocess.run(
+        [sys.executable, '-c', MEASURE, which, str(folder), str(seconds)],
+        cwd=tree,
+        env=os.environ | {'PYTHONPATH': str(tree)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        raise BenchError(f'{which} in {tree}: {ran.stderr.strip().splitlines()[-1:]}')
+    found: Times = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+@main.command()
+@click.argument('revision', default=BEFORE)
+@click.option('--which', default='null', show_default=True, help="That revision's node.")
+@click.option('--rounds', default=5, show_default=True)
+@click.option('--seconds', default=8.0, show_default=True, help='Of each measurement.')
+def against(revision: str, which: str, rounds: int, seconds: float) -> None:
+    """Compare the relative outputs with those of a REVISION, in turn.
+
+    CPU milliseconds per frame around the network. `null`: a node whose network does nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix='midas_depth_against_') as name:
+        folder = Path(name)
+        with tree_of(revision, folder / 'tree') as tree:
+            ways = ((tree, which), (ROOT, 'relative'), (ROOT, 'passing'))
+            found = [
+                [
+                    sum(measured_in(place, node, folder / f'{turn}_{node}', seconds).values())
+                    for place, node in ways
+                ]
+                for turn in range(rounds)
+            ]
+    click.echo(f'| round | {revision}, ms | now, ms | only passing messages, ms | now / before |')
+    click.echo('| --- |' + ' --: |' * 4)
+    rows = {str(turn + 1): row for turn, row in enumerate(found)}
+    rows['**median**'] = [float(np.median(column)) for column in zip(*found, strict=True)]
+    for label, (before, now, passing) in rows.items():
+        click.echo(f'| {label} | {before:.2f} | {now:.2f} | {passing:.2f} | {now / before:.2f} |')
 
 
 # --- The nodes of `profile`: one that records where its time goes, and minimal ones.
