@@ -34,6 +34,9 @@ ALWAYS = ('openvino f32', 'onnxruntime f32', 'opencv f32')  # torch is an extra
 # Files of a folder: maps by backend and precision, and what three commands give.
 MAPS, DEPTH, GRAPH, INSPECTED = 'maps.npz', 'room_1_depth16.png', 'embedded.onnx', 'inspected.json'
 INT8, INT8_FILE = 'openvino int8', 'embedded_int8.xml'
+# Values halfway between two steps of int8 are rounded otherwise by another processor. That may make
+# no more of a difference than this share of what int8 makes on the reference itself.
+MOST_OF_INT8 = 0.5
 
 Maps = dict[str, NDArray[np.float32]]
 
@@ -109,10 +112,13 @@ def compare_maps(wanted: Maps, found: Maps) -> list[str]:
             if not difference <= MOST_DIFFERENCE:
                 faults.append(f'{label}: differs by more than {MOST_DIFFERENCE:.0e}')
             continue
+        most = MOST_ABS_REL
+        if label == INT8 and (exact := wanted.get(f'{backend} f32')) is not None:
+            most = max(most, MOST_OF_INT8 * correlation_and_abs_rel(exact, true)[1])
         correlation, abs_rel = correlation_and_abs_rel(true, answer)
         print(f'{label}: correlation {correlation:.4f} and AbsRel {abs_rel:.4f}')
-        if not (correlation >= LEAST_CORRELATION and abs_rel <= MOST_ABS_REL):
-            faults.append(f'{label}: beyond {LEAST_CORRELATION} and {MOST_ABS_REL}')
+        if not (correlation >= LEAST_CORRELATION and abs_rel <= most):
+            faults.append(f'{label}: beyond {LEAST_CORRELATION} and {most:.4f}')
     return faults
 
 

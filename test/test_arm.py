@@ -49,7 +49,16 @@ def test_a_backend_that_does_not_answer_is_a_fault(label):
 def test_a_precision_beyond_the_bound_of_auto_is_a_fault(label):
     found = reference()
     found[label] = found['openvino f32'][::-1]
-    assert answers.compare_maps(reference(), found) == [f'{label}: beyond 0.99 and 0.02']
+    assert answers.compare_maps(reference(), found) == [f'{label}: beyond 0.99 and 0.0200']
+
+
+@pytest.mark.parametrize(('share', 'is_fault'), [(0.4, False), (0.6, True)])
+def test_int8_may_differ_by_half_of_what_it_costs_on_the_reference(share, is_fault):
+    wanted = reference()
+    noise = np.float32(0.1) * np.random.default_rng(2).choice([-1, 1], (6, 8)).astype(np.float32)
+    wanted[answers.INT8] = wanted['openvino f32'] + noise
+    found = {**wanted, answers.INT8: wanted[answers.INT8] + np.float32(share) * noise}
+    assert bool(answers.compare_maps(wanted, found)) == is_fault
 
 
 def test_what_commands_give_is_compared_as_well(tmp_path, capsys):
