@@ -2,11 +2,14 @@
 
 import dataclasses
 import threading
+import types
 
 import numpy as np
 import pytest
 
 from midas_depth_ros.images import NANOSECONDS
+from midas_depth_ros.images.errors import TruncatedPicture
+from midas_depth_ros.nodes.depth import worker
 from midas_depth_ros.nodes.depth.camera_input import Frame, FrameExchange
 from midas_depth_ros.nodes.depth.stamps import StampPace, StampThrottle
 
@@ -128,6 +131,30 @@ def test_that_time_began_anew_is_not_lost_with_the_frame_that_said_it():
     exchange.put(frame('a', 2))
     taken = {each.camera: each for each in (exchange.take(), exchange.take())}
     assert (taken['a'].message, taken['a'].restarted, taken['b'].restarted) == (2, True, False)
+
+
+@pytest.mark.parametrize('fault', [TruncatedPicture('cut off'), RuntimeError('out of memory')])
+def test_that_time_began_anew_is_not_lost_with_frames_that_fail(monkeypatch, fault):
+    camera = types.SimpleNamespace(
+        begins_anew=False,
+        statistics=types.SimpleNamespace(busy=lambda busy: None),
+        input=types.SimpleNamespace(report_fault=lambda kind, reason: None),
+    )
+    node = types.SimpleNamespace(get_logger=lambda: types.SimpleNamespace(debug=lambda text: None))
+    works = worker.Worker(node, None, None, {'a': camera})
+    said = []
+
+    def infer(given, of_camera):
+        said.append((given.message, given.restarted))
+        if given.message in (1, 2):
+            raise fault
+
+    monkeypatch.setattr(works, '_infer_and_publish', infer)
+    works.process(frame('a', 0))
+    works.process(dataclasses.replace(frame('a', 1), restarted=True))
+    for number in (2, 3, 4):
+        works.process(frame('a', number))
+    assert said == [(0, False), (1, True), (2, True), (3, True), (4, False)]
 
 
 def test_cameras_take_turns_however_fast_one_of_them_is():

@@ -306,13 +306,17 @@ class MetricOutput(qos.PublisherTable):
         self.scale.forget_motion()
         self.metric.fusion.reset()
 
+    def forget(self) -> None:
+        """Forget all that was measured: it is of another camera, or of another time."""
+        self.metric.reset()
+        self.floor.reset()
+        self.scale.reset()
+
     def update(self, view: FrameView) -> MetricFrame | None:
         """The frame in metres, or None, with the reason in `refused`."""
         changed = self._changed(view)
-        if view.frame.restarted or view.frame.mixed or changed:
-            self.metric.reset()  # its scale is of another camera, or of another time
-            self.floor.reset()
-            self.scale.reset()
+        if view.frame.mixed or changed:
+            self.forget()
         fit, mount = self.scale.of_frame(view)
         if self.scale.refuted:
             self.metric.reset()  # the last good frame does not vouch for one that is refuted

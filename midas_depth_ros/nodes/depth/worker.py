@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import threading
 import time
 import traceback
@@ -120,6 +121,7 @@ class Camera:
         self.freeze = FreezeDetector()
         self.bit_depth = BitDepth()
         self.last_answer = LastAnswer()
+        self.begins_anew = False  # a frame failed that said so: it holds for the next one
         with contextlib.ExitStack() as made:
             self.mounting = Mounting(node, name, tf)
             made.callback(self.mounting.close)
@@ -149,6 +151,8 @@ class Camera:
         """Make and publish what is wanted of a frame; in metres if it `measures`."""
         if isinstance(view.pose, MotionReset):  # said once, also of a blind or unwanted frame
             self.metric.forget_motion()
+        if view.frame.restarted:  # also where nobody wants metres of this one frame
+            self.metric.forget()
         metric = self.metric.update(view) if measures else None
         if metric is not None:
             self.metric.publish(view, metric)
@@ -204,8 +208,12 @@ class Worker:
         """Infer and publish one frame in the calling thread; errors are counted."""
         camera = self._cameras[frame.camera]
         camera.statistics.busy(True)
+        if camera.begins_anew:
+            frame = dataclasses.replace(frame, restarted=True)
+        camera.begins_anew = frame.restarted
         try:
             self._infer_and_publish(frame, camera)
+            camera.begins_anew = False
         except ImageError as error:
             camera.input.report_fault('rejected', str(error))
         except Exception as error:  # noqa: BLE001 - whatever a backend or DDS raises costs one
