@@ -12,6 +12,7 @@ import numpy as np
 
 from midas_depth_ros.geometry.curve import moved
 from midas_depth_ros.options.metric import DepthImageOptions, ScaleOptions
+from midas_depth_ros.options.text import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,7 @@ def depth_of_inverse(
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
-    """Why there is no scale: a sentence for diagnostics.
+    """Why there is no scale: a sentence for diagnostics, made printable, since it may name frames.
 
     witness: a fit that is too uncertain to give metres, with a covariance that says so, but that
     may contradict another source; None where nothing was found, or what was found is no scale.
@@ -120,6 +121,10 @@ class Refusal:
 
     reason: str
     witness: ScaleShift | None = None
+
+    def __post_init__(self) -> None:
+        if not self.reason.isprintable():
+            object.__setattr__(self, 'reason', printable(self.reason))
 
 
 def less_certain(fit: ScaleShift, share: float) -> ScaleShift:

@@ -119,6 +119,19 @@ def test_a_missing_transform_is_said():
     assert "there is no frame 'base_footprint'; there are: 'base_link', 'optical'" in found.reason
 
 
+def test_a_frame_named_by_a_message_cannot_write_into_terminals():
+    tf, hostile = known(CameraMount(0.3, 0.1)), 'optical\x1b[2J\n\u202eFATAL'
+    for found in (
+        tf.mount(hostile, 'base_link', NOW),
+        tf.lens(hostile, 'base_link', NOW),
+        tf.pose(hostile, 'base_link', NOW, 1.0),
+        Refusal(f'the lens of {hostile} is far'),
+    ):
+        assert isinstance(found, Refusal)
+        assert found.reason.isprintable()
+        assert r'\x1b[2J\n\u202eFATAL' in found.reason
+
+
 def test_without_tf2_ros_the_remedy_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
     with pytest.raises(ValueError, match=r'mount_from_tf needs tf2_ros.*apt: ros-'):
