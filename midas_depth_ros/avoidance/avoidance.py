@@ -6,6 +6,7 @@ faster than commanded. Times are s of one clock, which may be simulated.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import math
@@ -106,6 +107,9 @@ class _Input:
         return age.fault and (self.refusal or age.fault)
 
 
+_Memories = tuple[tuple[ObstacleMemory, ObstacleMemory], FreeMemory, float]
+
+
 class Avoidance:
     """Keeps the newest of every input and decides at each step. `options` may be replaced.
 
@@ -137,6 +141,8 @@ class Avoidance:
         self._view: ScanView | None = None
         self._closeness = (math.nan, math.nan, math.nan)
         self._command = (0.0, 0.0)
+        # What was remembered before the newest scan, and the motion up to it.
+        self._before: tuple[_Memories, tuple[Pose, Pose]] | None = None
         self._scan_s = math.nan  # when the newest scan was measured
         self._informed_s = -math.inf  # and the newest that knew anything of what is ahead
         self._linear = self._angular = 0.0
@@ -157,13 +163,21 @@ class Avoidance:
         if self._view is not None:
             moved = self._moved(self._scan_s, seen_s)
         self._scan_s = seen_s
+        memories = self._obstacles, self._floor, self._informed_s
+        self._before = copy.deepcopy(memories), moved
         self._remember(view, moved)
         return ''
 
     def refine_scan(self, view: ScanView) -> None:
-        """Replace the newest scan by the same one with more known."""
-        if self._view is not None:
-            self._remember(view, (Pose(), Pose()))
+        """Replace the newest scan by the same one with more said of it.
+
+        What the scan alone has made of the memories is taken back: it may be seen free for less.
+        """
+        if self._before is None:
+            return
+        memories, moved = self._before
+        self._obstacles, self._floor, self._informed_s = copy.deepcopy(memories)
+        self._remember(view, moved)
 
     def see_closeness(self, left: float, centre: float, right: float, moment: MessageTimes) -> str:
         """Take closeness; return why it cannot be used, or ''."""

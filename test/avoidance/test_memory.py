@@ -120,6 +120,47 @@ def test_who_stands_beside_a_thing_remembers_it_longer():
     assert kept((4.9, CLEAR, Pose(x=0.4, yaw=0.6))) == 0  # its place is too uncertain now
 
 
+@pytest.mark.parametrize('seen_free_first', [True, False])
+def test_before_a_hit_that_came_into_view_too_late_nothing_is_gone(seen_free_first):
+    """Whichever of scan and seen_free comes first: nobody has looked at what is before it."""
+    avoidance = Avoidance(OPTIONS)
+    avoidance.see_scan(post(0.0), MessageTimes(100.0))
+    avoidance.command(0.3, 0.0, MessageTimes(100.0))
+    avoidance.step(100.0)
+    unknown = np.full(101, math.nan)
+    hits = np.full(101, 3.0), -0.5, 0.5, 0.01, 0.05, 8.0, CENTRE
+    blind = read_scan(*hits, seen_free=np.zeros(101))
+    avoidance.see_scan(blind if seen_free_first else read_scan(*hits), MessageTimes(100.1))
+    if not seen_free_first:
+        avoidance.refine_scan(blind)
+    # Later only closeness is left, and what is remembered.
+    avoidance.see_scan(read_scan(unknown, *hits[1:]), MessageTimes(100.2))
+    avoidance.see_closeness(0.0, 0.0, 0.0, MessageTimes(101.1))
+    avoidance.command(0.3, 0.0, MessageTimes(101.1))
+    decision = avoidance.step(101.1)
+    assert 'a scan showed an obstacle 0.3' in decision.text
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_of_a_scan_and_its_seen_free_either_may_come_first(seed):
+    random = np.random.default_rng(seed)
+    one, other = Avoidance(OPTIONS), Avoidance(OPTIONS)
+    for number in range(40):
+        now_s = 100.0 + 0.1 * number
+        ranges = np.repeat(random.choice([0.6, 2.0, math.inf, math.nan], 21), 10)
+        beams = ranges, -1.05, 1.04, 0.01, 0.05, 8.0, CENTRE
+        seen_free = np.repeat(random.choice([0.0, 1.0, math.nan], 21), 10)
+        both, moment = read_scan(*beams, seen_free=seen_free), MessageTimes(now_s)
+        one.see_scan(both, moment)
+        other.see_scan(read_scan(*beams), moment)
+        other.refine_scan(both)
+        for each in (one, other):
+            each.command(0.2, 0.5, moment)
+        assert one.step(now_s) == other.step(now_s)
+        assert one._informed_s == other._informed_s
+        np.testing.assert_array_equal(one._floor._seen_s, other._floor._seen_s)
+
+
 # --- free floor -----------------------------------------------------------------------------------
 
 SMALL = Footprint(0.2, 0.2, 0.2)
