@@ -35,6 +35,7 @@ from midas_depth_ros.nodes.ros.launch_arguments import (
     BOOLEANS,
     TF_OF_NAMESPACE,
     argument,
+    camera_mount,
     camera_name,
     camera_transform,
     check_installed,
@@ -157,8 +158,23 @@ def use_as_arguments(context: LaunchContext, robot: Robot) -> None:
             context.launch_configurations[name] = value
 
 
+def as_mounted(context: LaunchContext, robot: Robot, camera: str) -> Robot:
+    """The robot with the height and pitch that depth_node gets, by arguments and params_file.
+
+    Where its maker's lens sees the floor from holds for the maker's height and pitch alone.
+    """
+    mount, makers = camera_mount(context, CONFIG, camera), ROBOTS[given(context, 'robot')]
+    height_m, pitch_rad = mount.camera_height, mount.camera_pitch
+    values = {'camera_height': height_m, 'camera_pitch': pitch_rad}
+    moved = (height_m, pitch_rad) != (makers.camera_height, makers.camera_pitch)
+    if moved and not given(context, 'floor_from'):
+        values['floor_from'] = math.nan
+    return dataclasses.replace(robot, **values)
+
+
 def write_files(context: LaunchContext, robot: Robot, camera: str) -> dict[str, Path]:
     """The parameter file of each of Nav2's nodes; the merged one is written, too."""
+    robot = as_mounted(context, robot, camera)
     blocks = nav2_blocks(
         read_blocks(CONFIG / 'nav2_example.yaml'),
         robot,

@@ -160,6 +160,36 @@ def test_what_is_clear_is_no_wall_where_the_node_looks_less_far(launcher, tmp_pa
         assert least <= min(ends) <= max(ends) < range_max, name
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'in_file', 'begins_m'),
+    [
+        ({'robot': 'turtlebot4'}, {}, 0.65),
+        ({'robot': 'turtlebot3', 'camera_height': '0.4'}, {}, 1.09),
+        ({'robot': 'turtlebot4', 'mounts.camera.camera_height': '0.6'}, {}, 1.64),
+        ({'robot': 'turtlebot3', 'camera_pitch': '-0.15'}, {}, 0.5),
+        ({'robot': 'turtlebot3', 'camera_height': '0.4', 'floor_from': '0.9'}, {}, 0.9),
+        ({}, {'camera_height': 0.8, 'camera_pitch': 0.0}, 2.19),
+        ({'camera_pitch': '0.2'}, {'camera_height': 0.3, 'camera_pitch': 0.0}, 0.49),
+        ({'camera_height': '0.8'}, {}, 2.19),
+    ],
+)
+def test_the_costmap_clears_no_floor_that_is_out_of_view_wherever_the_mount_is_said(
+    launcher, tmp_path, arguments, in_file, begins_m
+):
+    """begins_m: where the floor comes into view through a narrow lens."""
+    theirs, out = tmp_path / 'nav2.yaml', tmp_path / 'made.yaml'
+    theirs.write_text(yaml.safe_dump({'amcl': {'ros__parameters': {}}}))
+    files = {'nav2_params_file': str(theirs), 'nav2_params_out': str(out)}
+    if in_file:
+        files['params_file'] = write_params(tmp_path, **in_file)
+    launched = launcher.launch('nav2_camera', **arguments, **files)
+    assert launched.exit_code == 0, launched.output
+    costmap = yaml.safe_load(out.read_text())['local_costmap']['local_costmap']
+    layer = costmap['ros__parameters']['scan_layer']
+    for name in ('scan', 'seen_free'):
+        assert layer[name]['raytrace_min_range'] == pytest.approx(begins_m, abs=0.02), name
+
+
 def test_the_camera_is_added_to_the_file_of_a_robot(ros, launcher, tmp_path):
     base = {'collision_monitor': {'ros__parameters': {'observation_sources': ['scan']}}}
     theirs, out = tmp_path / 'nav2.yaml', tmp_path / 'made.yaml'

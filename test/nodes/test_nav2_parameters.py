@@ -94,6 +94,8 @@ def test_the_costmap_clears_no_floor_that_is_not_in_view(height_m, pitch_rad):
         assert robot.clears_from >= begins_m - 0.005
         assert dataclasses.replace(robot, floor_from=0.7).clears_from == 0.7
     assert Robot().clears_from >= 1.0, 'nothing is known of the mount'
+    high = Robot(camera_height=height_m).clears_from
+    assert high >= max(1.0, height_m / math.tan(0.35) - 0.005), 'the pitch is not known'
 
 
 @pytest.mark.parametrize('name', ROBOTS)

@@ -102,14 +102,17 @@ class Robot:
         """From where on the costmap is cleared, metres ahead of the lens: floor that is in view.
 
         Where nobody has said it, as through a narrow lens of this height and pitch, since a low
-        thing that has left the picture must not be forgotten; far off where these are unknown.
+        thing that has left the picture must not be forgotten; far off where these are unknown,
+        and no nearer than for a level camera where only the pitch is.
         """
         if not math.isnan(self.floor_from):
             return self.floor_from
-        if math.isnan(self.camera_height) or math.isnan(self.camera_pitch):
+        if math.isnan(self.camera_height):
             return UNKNOWN_FROM_M
-        down_rad = max(self.camera_pitch + HALF_NARROW_RAD, 0.1)
-        return round(min(self.camera_height / math.tan(min(down_rad, 1.5)), 5.0), 2)
+        unknown = math.isnan(self.camera_pitch)
+        down_rad = max((0.0 if unknown else self.camera_pitch) + HALF_NARROW_RAD, 0.1)
+        begins_m = round(min(self.camera_height / math.tan(min(down_rad, 1.5)), 5.0), 2)
+        return max(begins_m, UNKNOWN_FROM_M) if unknown else begins_m
 
 
 # Topics, frames and mounts as their makers publish them: the ROBOTIS package turtlebot3_description
