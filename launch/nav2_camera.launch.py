@@ -95,7 +95,7 @@ def start(context: LaunchContext) -> list[Node]:
                 *((name, topic) for name, topic in inputs.items() if topic),
                 *TF_OF_NAMESPACE,
             ],
-            presets=presets(context, robot),
+            presets=presets(context, robot, camera),
         ),
         *([nav2_node(context, 'nav2_collision_monitor', 'collision_monitor', files)]
           if monitored else []),
@@ -130,17 +130,21 @@ def number(name: str, text: str) -> float:
     return value
 
 
-def presets(context: LaunchContext, robot: Robot) -> dict[str, float]:
+def presets(context: LaunchContext, robot: Robot, camera: str) -> dict[str, float]:
     """Parameters of depth_node by what was said of the robot; what was not is left to params_file.
 
-    The corridor is never narrower than by default.
+    The corridor is never narrower than by default. Its middle is below the lens, so it is wider
+    where that is not in the middle of the robot.
     """
     values = {}
     if robot.aside:
         values = {'camera_x': robot.camera_x, 'camera_y': robot.camera_y}
+    wide_enough = 2 * (robot.robot_radius + MARGIN_M + abs(robot.camera_y))
     if robot.robot_radius != Robot.robot_radius or given(context, 'robot_radius'):
-        wide_enough = 2 * (robot.robot_radius + MARGIN_M)
         values['obstacles.robot_width'] = max(wide_enough, ObstacleOptions.robot_width)
+    elif robot.camera_y:
+        in_file = depth_node_settings(context, CONFIG, camera).obstacles.robot_width
+        values['obstacles.robot_width'] = max(wide_enough, in_file)
     return values
 
 

@@ -128,6 +128,26 @@ def test_what_nobody_has_said_of_the_robot_is_left_to_the_parameter_file(ros, la
     assert settings.max_rate == 2.0
 
 
+@pytest.mark.parametrize('camera_y', [0.1, -0.1])
+@pytest.mark.parametrize(
+    ('arguments', 'in_file', 'radius'),
+    [
+        ({'robot_radius': '0.25'}, 0.3, 0.25),
+        ({'robot': 'turtlebot3'}, 0.3, 0.24),
+        ({}, 0.3, 0.18),
+        ({}, 1.5, 0.18),
+    ],
+)
+def test_the_corridor_covers_the_robot_where_the_lens_is_beside_its_middle(
+    ros, launcher, tmp_path, camera_y, arguments, in_file, radius
+):
+    path = write_params(tmp_path, **{'obstacles.robot_width': in_file})
+    launched = launcher.launch('nav2_camera', params_file=path, camera_y=str(camera_y), **arguments)
+    width = depth_settings(node_of(ros, launched)).obstacles.robot_width
+    assert width / 2 - abs(camera_y) >= radius
+    assert width >= (in_file if not arguments else 0.0)
+
+
 def test_a_body_frame_of_one_s_own_is_left_to_whoever_publishes_it(ros, launcher):
     launched = launcher.launch('nav2_camera', robot='turtlebot4', body_frame='below')
     assert depth_settings(node_of(ros, launched)).body_frame == 'below'
