@@ -179,12 +179,14 @@ def as_mounted(context: LaunchContext, robot: Robot, camera: str) -> Robot:
 def write_files(context: LaunchContext, robot: Robot, camera: str) -> dict[str, Path]:
     """The parameter file of each of Nav2's nodes; the merged one is written, too."""
     robot = as_mounted(context, robot, camera)
+    settings = depth_node_settings(context, CONFIG, camera)
     blocks = nav2_blocks(
         read_blocks(CONFIG / 'nav2_example.yaml'),
         robot,
         camera,
         given(context, 'namespace'),
-        depth_node_settings(context, CONFIG, camera).scan.range_max,
+        settings.scan.range_max,
+        settings.obstacles.max_height,
     )
     if math.isnan(robot.floor_from):
         get_logger('midas_depth_ros').warning(

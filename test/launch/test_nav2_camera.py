@@ -210,6 +210,21 @@ def test_the_costmap_clears_no_floor_that_is_out_of_view_wherever_the_mount_is_s
         assert layer[name]['raytrace_min_range'] == pytest.approx(begins_m, abs=0.02), name
 
 
+def test_a_table_top_that_a_tall_robot_would_hit_is_not_too_high_for_the_costmap(
+    launcher, tmp_path
+):
+    theirs, out = tmp_path / 'nav2.yaml', tmp_path / 'made.yaml'
+    theirs.write_text(yaml.safe_dump({'amcl': {'ros__parameters': {}}}))
+    files = {'nav2_params_file': str(theirs), 'nav2_params_out': str(out)}
+    path = write_params(tmp_path, **{'obstacles.max_height': 1.4})
+    launched = launcher.launch('nav2_camera', params_file=path, **files)
+    assert launched.exit_code == 0, launched.output
+    costmap = yaml.safe_load(out.read_text())['local_costmap']['local_costmap']
+    layer = costmap['ros__parameters']['scan_layer']
+    assert layer['max_obstacle_height'] > 1.4
+    assert layer['obstacles']['max_obstacle_height'] > 1.4
+
+
 def test_the_camera_is_added_to_the_file_of_a_robot(ros, launcher, tmp_path):
     base = {'collision_monitor': {'ros__parameters': {'observation_sources': ['scan']}}}
     theirs, out = tmp_path / 'nav2.yaml', tmp_path / 'made.yaml'

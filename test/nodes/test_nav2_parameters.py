@@ -20,6 +20,7 @@ from midas_depth_ros.nodes.ros.nav2_parameters import (
     read_blocks,
     write_blocks,
 )
+from midas_depth_ros.options.metric import ObstacleOptions
 
 TEMPLATE = read_blocks(Path(__file__).resolve().parents[2] / 'config' / 'nav2_example.yaml')
 LIDAR = {  # as a robot's own file has it
@@ -429,3 +430,14 @@ def test_nothing_reaches_where_the_scan_shows_what_is_clear(range_max, camera_x)
     for name in layer['observation_sources'].split():
         ends = [value for key, value in layer[name].items() if key.endswith('max_range')]
         assert max(ends) < range_max
+
+
+@pytest.mark.parametrize('max_height', [0.3, 1.0, 1.8])
+def test_what_counts_as_an_obstacle_is_not_too_high_for_the_costmap(max_height):
+    """Nav2 drops what is higher than its source, or its layer, says."""
+    blocks = nav2_blocks(TEMPLATE, Robot(), 'camera', max_height_m=max_height)
+    layer = costmap_of(blocks)['scan_layer']
+    for each in (layer, layer['obstacles']):
+        assert max_height < each['max_obstacle_height'] <= max_height + 0.2
+    default = costmap_of(nav2_blocks(TEMPLATE, Robot(), 'camera'))['scan_layer']
+    assert default['obstacles']['max_obstacle_height'] > ObstacleOptions.max_height

@@ -18,7 +18,7 @@ import yaml
 
 from midas_depth_ros.options.depth import DepthNodeSettings
 from midas_depth_ros.options.files import KEY, WILDCARDS, is_for
-from midas_depth_ros.options.metric import ScanOptions
+from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions
 
 Block = dict[str, Any]
 MARGIN_M = 0.04  # around the robot, of the zone that keeps its distance
@@ -28,6 +28,7 @@ SIDE_M = 0.12  # at either side of it, of the zone in which it slows down
 HALF_NARROW_RAD, UNKNOWN_FROM_M = 0.35, 1.2
 # How much nearer than scan.range_max, where Nav2 sees what is clear, zones and ranges end.
 CLEAR_M = 0.1
+NODS_M = 0.1  # how much higher than it is an obstacle may seem to Nav2, while the robot nods
 INFLATION = 'nav2_costmap_2d::InflationLayer'
 # Those of a costmap without `plugins`, see Nav2's costmap_2d_ros.cpp.
 DEFAULT_LAYERS = {
@@ -162,11 +163,12 @@ def nav2_blocks(
     camera: str,
     namespace: str = '',
     range_max_m: float = ScanOptions.range_max,
+    max_height_m: float = ObstacleOptions.max_height,
 ) -> Block:
     """Return the template's blocks for a robot: by the names of the nodes that they are for.
 
     template: config/nav2_example.yaml. camera: the name of depth_node's camera. range_max_m: of its
-    scan.
+    scan. max_height_m: of its obstacles.
     """
     blocks = copy.deepcopy(template)
     ends_m = round(max(range_max_m - CLEAR_M, 0.0), 2)
@@ -174,6 +176,9 @@ def nav2_blocks(
     prefix = '/'.join(['', *filter(None, [namespace.strip('/'), camera])])
     costmap = blocks['local_costmap']['local_costmap']['ros__parameters']
     _fill_costmap(costmap, robot, prefix, ends_m)
+    # What counts as an obstacle in the scan must not be too high for the costmap.
+    layer, highest_m = costmap[LAYER], round(max_height_m + NODS_M, 2)
+    layer['max_obstacle_height'] = layer['obstacles']['max_obstacle_height'] = highest_m
     return blocks
 
 
