@@ -86,6 +86,13 @@ def test_zones_and_frames_are_those_of_the_robot(name):
         assert costmap['scan_layer'][source]['raytrace_min_range'] == robot.clears_from > 0
 
 
+@pytest.mark.parametrize('radius', [0.18, 0.4, 0.7, 1.2])
+def test_a_large_robot_slows_down_before_what_is_ahead_of_its_front(radius):
+    monitor = monitor_of(nav2_blocks(TEMPLATE, Robot(robot_radius=radius), 'camera'))
+    corners = yaml.safe_load(monitor['slow']['points'])
+    assert max(x for x, _ in corners) >= max(1.0, radius + 0.5)
+
+
 @pytest.mark.parametrize('height_m', [0.1, 0.3, 0.8])
 @pytest.mark.parametrize('pitch_rad', [0.0, 0.1, 0.35])
 def test_the_costmap_clears_no_floor_that_is_not_in_view(height_m, pitch_rad):

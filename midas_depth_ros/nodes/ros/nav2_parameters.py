@@ -23,6 +23,7 @@ from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions
 Block = dict[str, Any]
 MARGIN_M = 0.04  # around the robot, of the zone that keeps its distance
 SIDE_M = 0.12  # at either side of it, of the zone in which it slows down
+SLOWS_M, AHEAD_M = 1.0, 0.6  # how far that reaches: ahead of the lens, and of the robot, at least
 # Where the floor comes into view: half the vertical angle of a narrow lens, and where nothing is
 # known of the mount.
 HALF_NARROW_RAD, UNKNOWN_FROM_M = 0.35, 1.2
@@ -187,7 +188,8 @@ def _fill_monitor(monitor: Block, robot: Robot, camera: str, ends_m: float) -> N
     monitor['base_frame_id'], monitor['odom_frame_id'] = robot.base_frame, robot.odom_frame
     if robot.stamped:
         monitor['enable_stamped_cmd_vel'] = robot.stamped == 'true'
-    front = round(min(1.0 + max(robot.camera_x, 0.0), ends_m + robot.camera_x), 2)
+    front = max(SLOWS_M + max(robot.camera_x, 0.0), robot.robot_radius + AHEAD_M)
+    front = round(min(front, ends_m + robot.camera_x), 2)
     side = round(robot.robot_radius + SIDE_M, 2)
     corners = [[front, side], [front, -side], [0.0, -side], [0.0, side]]
     monitor['slow']['points'] = str(corners)
