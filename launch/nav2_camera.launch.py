@@ -77,7 +77,7 @@ def start(context: LaunchContext) -> list[Node]:
         check_distribution(os.environ.get('ROS_DISTRO', ''))
     robot = robot_of(context)
     camera = camera_name(context) or 'camera'
-    use_as_arguments(context, robot)
+    use_as_arguments(context, robot, camera)
     files = write_files(context, robot, camera)
     inputs = {
         f'{camera}/image_raw': robot.image_topic,
@@ -148,10 +148,15 @@ def presets(context: LaunchContext, robot: Robot, camera: str) -> dict[str, floa
     return values
 
 
-def use_as_arguments(context: LaunchContext, robot: Robot) -> None:
-    """Let what the robot sets stand for arguments of depth_node that were not given."""
-    mount = {'camera_height': robot.camera_height, 'camera_pitch': robot.camera_pitch}
-    values = {name: str(value) for name, value in mount.items() if not math.isnan(value)}
+def use_as_arguments(context: LaunchContext, robot: Robot, camera: str) -> None:
+    """Let what the robot sets stand for arguments of depth_node that were not given.
+
+    Height and pitch that params_file has are the user's own, and stay.
+    """
+    said, values = camera_mount(context, CONFIG, camera), {}
+    for name in ('camera_height', 'camera_pitch'):
+        if math.isnan(getattr(said, name)) and not math.isnan(getattr(robot, name)):
+            values[name] = str(getattr(robot, name))
     if robot.aside:
         values['body_frame'] = BELOW_THE_LENS
     elif robot.base_frame != Robot.base_frame:

@@ -112,6 +112,17 @@ def test_arguments_override_what_a_robot_sets(ros, launcher):
     assert monitor.get_parameter('proximity.topic').value == 'front/proximity'
 
 
+def test_a_mount_that_was_measured_stays_in_the_parameter_file(ros, launcher, tmp_path):
+    known = ROBOTS['turtlebot4']
+    path = write_params(tmp_path, camera_pitch=0.03)
+    files = {'robot': 'turtlebot4', 'params_file': path}
+    settings = depth_settings(node_of(ros, launcher.launch('nav2_camera', **files)))
+    assert (settings.camera_height, settings.camera_pitch) == (known.camera_height, 0.03)
+    launched = launcher.launch('nav2_camera', **files, camera_pitch='0.1', camera_height='0.3')
+    settings = depth_settings(node_of(ros, launched))
+    assert (settings.camera_height, settings.camera_pitch) == (0.3, 0.1)
+
+
 def test_what_nobody_has_said_of_the_robot_is_left_to_the_parameter_file(ros, launcher, tmp_path):
     values = {'camera_x': 0.12, 'obstacles.robot_width': 0.7, 'max_rate': 2.0}
     values |= {'body_frame': 'below', 'camera_height': 0.4}
