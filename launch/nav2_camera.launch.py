@@ -75,8 +75,8 @@ def start(context: LaunchContext) -> list[Node]:
     monitored = alone in ('true', 'True', '1')
     if monitored or given(context, 'nav2_params_file'):
         check_distribution(os.environ.get('ROS_DISTRO', ''))
-    robot = robot_of(context)
     camera = camera_name(context) or 'camera'
+    robot = robot_of(context, camera)
     use_as_arguments(context, robot, camera)
     files = write_files(context, robot, camera)
     inputs = {
@@ -102,9 +102,15 @@ def start(context: LaunchContext) -> list[Node]:
     ]  # fmt: skip
 
 
-def robot_of(context: LaunchContext) -> Robot:
-    """The robot of `robot:=`, with what else is given in place of its values."""
+def robot_of(context: LaunchContext, camera: str) -> Robot:
+    """The robot of `robot:=`, with what else is given in place of its values.
+
+    A lens that its maker has put aside is where params_file says, if it does.
+    """
     robot = ROBOTS[given(context, 'robot')]
+    said = camera_mount(context, CONFIG, camera)
+    if robot.aside and (said.camera_x or said.camera_y):
+        robot = dataclasses.replace(robot, camera_x=said.camera_x, camera_y=said.camera_y)
     texts = {
         each.name: given(context, each.name)
         for each in dataclasses.fields(Robot)

@@ -123,6 +123,18 @@ def test_a_mount_that_was_measured_stays_in_the_parameter_file(ros, launcher, tm
     assert (settings.camera_height, settings.camera_pitch) == (0.3, 0.1)
 
 
+def test_a_lens_that_was_moved_is_where_the_parameter_file_says(ros, launcher, tmp_path):
+    path = write_params(tmp_path, camera_x=0.05, camera_y=0.02)
+    launched = launcher.launch('nav2_camera', robot='turtlebot4', params_file=path)
+    settings = depth_settings(node_of(ros, launched))
+    assert (settings.camera_x, settings.camera_y) == (0.05, 0.02)
+    said = words(launched, 'transform_to_camera_floor')
+    assert (float(said['--x']), float(said['--y'])) == (0.05, 0.02)
+    launched = launcher.launch('nav2_camera', robot='turtlebot4', params_file=path, camera_x='0.1')
+    settings = depth_settings(node_of(ros, launched))
+    assert (settings.camera_x, settings.camera_y) == (0.1, 0.02)
+
+
 def test_what_nobody_has_said_of_the_robot_is_left_to_the_parameter_file(ros, launcher, tmp_path):
     values = {'camera_x': 0.12, 'obstacles.robot_width': 0.7, 'max_rate': 2.0}
     values |= {'body_frame': 'below', 'camera_height': 0.4}
