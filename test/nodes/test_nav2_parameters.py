@@ -446,5 +446,7 @@ def test_what_counts_as_an_obstacle_is_not_too_high_for_the_costmap(max_height):
     layer = costmap_of(blocks)['scan_layer']
     for each in (layer, layer['obstacles']):
         assert max_height < each['max_obstacle_height'] <= max_height + 0.2
-    default = costmap_of(nav2_blocks(TEMPLATE, Robot(), 'camera'))['scan_layer']
-    assert default['obstacles']['max_obstacle_height'] > ObstacleOptions.max_height
+    for default in (TEMPLATE, nav2_blocks(TEMPLATE, Robot(), 'camera')):
+        layer = costmap_of(default)['scan_layer']
+        for each in (layer, layer['obstacles']):
+            assert each['max_obstacle_height'] > ObstacleOptions.max_height
