@@ -108,9 +108,9 @@ def robot_of(context: LaunchContext, camera: str) -> Robot:
     A lens that its maker has put aside is where params_file says, if it does.
     """
     robot = ROBOTS[given(context, 'robot')]
-    said = camera_mount(context, CONFIG, camera)
+    said, moved = camera_mount(context, CONFIG, camera), {}
     if robot.aside and (said.camera_x or said.camera_y):
-        robot = dataclasses.replace(robot, camera_x=said.camera_x, camera_y=said.camera_y)
+        moved = {'camera_x': said.camera_x, 'camera_y': said.camera_y}
     texts = {
         each.name: given(context, each.name)
         for each in dataclasses.fields(Robot)
@@ -120,7 +120,7 @@ def robot_of(context: LaunchContext, camera: str) -> Robot:
         name: number(name, text) if isinstance(getattr(robot, name), float) else text
         for name, text in texts.items()
     }
-    return dataclasses.replace(robot, **values)
+    return dataclasses.replace(robot, **{**moved, **values})
 
 
 def number(name: str, text: str) -> float:

@@ -133,6 +133,10 @@ def test_a_lens_that_was_moved_is_where_the_parameter_file_says(ros, launcher, t
     launched = launcher.launch('nav2_camera', robot='turtlebot4', params_file=path, camera_x='0.1')
     settings = depth_settings(node_of(ros, launched))
     assert (settings.camera_x, settings.camera_y) == (0.1, 0.02)
+    path = write_params(tmp_path, camera_y=0.25)
+    wide = {'robot': 'turtlebot4', 'robot_radius': '0.4', 'params_file': path}
+    settings = depth_settings(node_of(ros, launcher.launch('nav2_camera', **wide)))
+    assert settings.camera_y == 0.25
 
 
 def test_what_nobody_has_said_of_the_robot_is_left_to_the_parameter_file(ros, launcher, tmp_path):

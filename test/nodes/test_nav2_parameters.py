@@ -361,6 +361,7 @@ def test_a_file_that_has_the_camera_already_is_refused():
         ({'floor_from': -1.0}, 'floor_from is -1.0'),
         ({'camera_x': 7.0}, 'camera_x is 7.0'),
         ({'camera_y': float('nan')}, 'camera_y is nan'),
+        ({'camera_y': -0.3, 'robot_radius': 0.2}, 'camera_y is -0.3: the lens must be above'),
         ({'base_frame': ''}, 'base_frame is empty'),
         ({'stamped': 'yes'}, 'stamped is yes'),
     ],

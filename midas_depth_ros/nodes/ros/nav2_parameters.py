@@ -86,6 +86,12 @@ class Robot:
                 raise InvalidNav2Parameters(
                     f'{name} is {getattr(self, name)}: it must be -5.0 to 5.0 m'
                 )
+        if abs(self.camera_y) >= self.robot_radius:
+            # proximity is shown to Nav2 straight ahead of the lens: it would pass by the zones.
+            raise InvalidNav2Parameters(
+                f'camera_y is {self.camera_y}: the lens must be above the robot, whose '
+                f'robot_radius is {self.robot_radius} m'
+            )
         for name in ('base_frame', 'odom_frame'):
             if not getattr(self, name):
                 raise InvalidNav2Parameters(f'{name} is empty: name a frame of your TF')
