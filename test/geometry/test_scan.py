@@ -295,6 +295,27 @@ def test_of_a_corridor_whose_sides_come_into_view_too_late_nothing_is_known(beam
     assert free == free_m
 
 
+@pytest.mark.parametrize(
+    ('height_m', 'width_m', 'fov_deg'),
+    [(0.103, 0.56, (62.2, 48.8)), (0.103, 0.5, (62.2, 48.8)), (0.244, 0.5, (54, 54))],
+    ids=['TurtleBot 3', 'TurtleBot 3, narrow', 'TurtleBot 4'],
+)
+def test_before_a_small_robot_with_a_low_lens_a_clear_floor_is_free(height_m, width_m, fov_deg):
+    across, down = (round(256 * math.tan(0.5 * math.radians(each))) for each in fov_deg)
+    camera = CameraModel.from_field_of_view(2 * across, 2 * down, math.radians(fov_deg[0]))
+    grid, mount = camera.normalised_grid(), CameraMount(height_m, 0.0)
+    low, high = scan_limits(grid, mount, DEGREE)
+    beams = Beams(grid, mount, angle_min=low, angle_max=high, angle_increment=DEGREE)
+    floor = np.maximum(mount.ground_inverse_depth(grid), 1 / 8).astype(np.float32)
+    seen = find_obstacles(1 / floor, grid, mount, max_range_m=3.0)
+    scan = beams.scan(seen, range_min=0.1, range_max=3.0)
+    free_m = corridor_free_m(
+        scan, math.inf, angle_min=low, angle_increment=DEGREE, width_m=width_m,
+        begins_m=beams.view_begins_m,
+    )  # fmt: skip
+    assert free_m > 1.5
+
+
 @pytest.mark.parametrize('fov_deg', [90, 115, 125, 140])
 def test_a_beam_whose_floor_comes_late_into_view_is_unknown(fov_deg):
     """Along the beam: at the border of a wide lens that is twice as far as it is ahead."""
