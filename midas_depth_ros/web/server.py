@@ -288,6 +288,46 @@ def max_connections() -> int:
     return max(FEWEST, left - min(SPARE_FILES, left // 2))
 
 
+# --- The protocols of requests and of WebSockets.
+
+MOST_UNFINISHED_BYTES = 32 * 1024  # of a request's header
+# Each chunk of a body takes time, however small: thousands of them hold up everybody else.
+FREE_CHUNKS, SMALLEST_CHUNK = 100, 512  # bytes, on average of what comes after
+
+
+class Conversation(h11.Connection):
+    """A client's requests; a body in many tiny chunks is a malformed one."""
+
+    _chunks = _bytes = 0
+
+    def next_event(self) -> Any:
+        """Return the next event, as h11 does. Raises h11.RemoteProtocolError."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._bytes += len(event.data)
+            if self._chunks > FREE_CHUNKS + self._bytes // SMALLEST_CHUNK:
+                raise h11.RemoteProtocolError('the body is sent in too many small chunks')
+        return event
+
+
+class RequestProtocol(H11Protocol):
+    """The protocol of requests, for clients that go on after their answer, too."""
+
+    def __init__(self, config: uvicorn.Config, *states: Any) -> None:
+        super().__init__(config, *states)
+        self.conn = Conversation(h11.SERVER, MOST_UNFINISHED_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass data on; what is malformed ends the connection."""
+        try:
+            super().data_received(data)
+        except h11.LocalProtocolError:  # it has been answered already
+            self.transport.abort()
+
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_S = 2  # for open connections
 PING_S = 10.0
@@ -357,7 +397,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             with_clean_shutdown(app),
             loop='asyncio',
-            http=H11Protocol,
+            http=RequestProtocol,
             ws=LiveProtocol,
             lifespan='off',
             log_config=None,
@@ -371,7 +411,7 @@ class Server(uvicorn.Server):
             ws_ping_interval=PING_S,
             ws_ping_timeout=PONG_S,
             ws_per_message_deflate=False,  # JPEGs do not shrink, and no zip bombs
-            h11_max_incomplete_event_size=32 * 1024,
+            h11_max_incomplete_event_size=MOST_UNFINISHED_BYTES,
         )
         super().__init__(config)
         self._on_ready = on_ready
@@ -417,7 +457,7 @@ class Server(uvicorn.Server):
                 signal.signal(number, signal.SIG_IGN if self.should_exit else handler)
 
     def _protocol(self) -> asyncio.BaseProtocol:
-        return H11Protocol(self.config, self.server_state, self.lifespan.state)
+        return RequestProtocol(self.config, self.server_state, self.lifespan.state)
 
     async def _watch(self, connections: Connections) -> None:
         while True:

@@ -446,6 +446,42 @@ def test_damaged_requests_end_nothing_and_show_nothing(program):
     assert program.stop() == 0
 
 
+CHUNKED = (
+    b'POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n'
+    b'Accept: application/json\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n'
+)
+PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+
+
+def in_chunks(data: bytes, size: int) -> bytes:
+    """Data as chunks of a body."""
+    pieces = (data[i : i + size] for i in range(0, len(data), size))
+    return b''.join(b'%x\r\n%s\r\n' % (len(each), each) for each in pieces)
+
+
+@pytest.mark.parametrize(('token', 'status'), [('', 400), ('secret', 401)])
+def test_a_body_in_thousands_of_tiny_chunks_holds_up_nobody(serving, sockets, token, status):
+    """Each takes as long as a large one: eight such clients, without a token, took 19 s."""
+    served = serving(access=access.Access.of('127.0.0.1', token))
+    attacker = served.connect(CHUNKED + in_chunks(PART, 1000))
+    sockets.append(attacker)
+    attacker.settimeout(10)  # far less than until a slow body is given up
+    if token:
+        assert status_of(attacker.recv(4096)) == status
+    with contextlib.suppress(ConnectionError):
+        attacker.sendall(in_chunks(bytes(2000), 1))
+    assert token or status_of(read_all(attacker)) == status
+    assert read_all(attacker) == b''
+
+
+@pytest.mark.parametrize('size', [700, 4000])
+def test_a_picture_may_come_in_chunks(serving, sockets, size):
+    file = PART + png_file(ramp(320, 240)) + bytes(200_000) + b'\r\n--x--\r\n'
+    sender = serving().connect(CHUNKED + in_chunks(file, size) + b'0\r\n\r\n')
+    sockets.append(sender)
+    assert status_of(sender.recv(4096)) == 200
+
+
 def live_address(served) -> str:
     return f'ws://127.0.0.1:{served.port}/api/live'
 
