@@ -27,6 +27,8 @@ SLOWS_M, AHEAD_M = 1.0, 0.6  # how far that reaches: ahead of the lens, and of t
 # Where the floor comes into view: half the vertical angle of a narrow lens, and where nothing is
 # known of the mount.
 HALF_NARROW_RAD, UNKNOWN_FROM_M = 0.35, 1.2
+# Nav2 measures along the beam: 0.55 rad aside it meets the first row of floor so many times as far.
+ASIDE = 1.17
 # How much nearer than scan.range_max, where Nav2 sees what is clear, zones and ranges end.
 CLEAR_M = 0.1
 NODS_M = 0.1  # how much higher than it is an obstacle may seem to Nav2, while the robot nods
@@ -219,7 +221,7 @@ def _fill_costmap(costmap: Block, robot: Robot, prefix: str, ends_m: float) -> N
         source = layer[name]
         source['topic'] = f'{prefix}/{source["topic"].rpartition("/")[2]}'
         if 'raytrace_min_range' in source:
-            source['raytrace_min_range'] = robot.clears_from
+            source['raytrace_min_range'] = round(ASIDE * robot.clears_from, 2)
         for key in ('obstacle_max_range', 'raytrace_max_range'):
             if key in source:
                 source[key] = min(source[key], ends_m)
