@@ -322,6 +322,30 @@ async () => {
     return said;
 }
 """
+# The same of a node that warns, and the rates that the card shows.
+WARNS = """
+async (level) => {
+    const { CameraCard } = await import('./static/camera.js');
+    const { Facts } = await import('./static/facts.js');
+    const facts = new Facts();
+    facts.open();
+    const told = { age_s: 0, lifetime_s: 30, silent: false };
+    const camera = { level, message: 'no metres', values: { 'output rate [Hz]': '2.2' } };
+    const model = { level: 'ok', values: { enabled: 'True', 'lifecycle state': 'active' } };
+    facts.take({ now: 1000, cameras: { x: camera }, model, heard: { cameras: told, model: told } });
+    const card = new CameraCard('x', facts);
+    Object.assign(card.views.heatmap, { heard: facts.now(), lifetime: 2000 });
+    const look = () => {
+        card.refresh();
+        const { level: state, stats } = card;
+        return [state.dataset.level, state.textContent, stats.textContent.includes('2.2 Hz')];
+    };
+    const said = [look()];
+    card.views.heatmap.heard -= 28_000;
+    said.push(look());
+    return said;
+}
+"""
 
 
 def test_green_is_only_what_is_seen(open_page):
@@ -333,3 +357,12 @@ def test_green_is_only_what_is_seen(open_page):
     assert dead == ['error', 'no depth for 28\xa0s']
     assert paused == ['rest', 'paused']
     assert inactive == ['rest', 'inactive']
+
+
+def test_a_warning_hides_no_lack_of_depth(open_page):
+    """A camera without metres was yellow, with its rates, however long ago its last depth was."""
+    page = open_page()
+    live, dead = page.evaluate(WARNS, 'warn')
+    assert live == ['warn', 'no metres', True]
+    assert dead == ['error', 'no depth for 28\xa0s: no metres', False]
+    assert page.evaluate(WARNS, 'error')[1] == ['error', 'no metres', False]

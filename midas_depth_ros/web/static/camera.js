@@ -137,12 +137,16 @@ export class CameraCard {
     const { enabled, 'lifecycle state': state } = facts.get('model')?.values ?? {};
     if (state && state !== 'active') return ['rest', state];
     if (enabled === 'False') return ['rest', 'paused'];
-    if (status.level !== 'ok') return [status.level, status.message];
+    const { level, message } = status;
+    if (level !== 'ok' && level !== 'warn') return ['error', message];
     const { heatmap } = this.views;
     const never = heatmap.heard === null;
     const age = facts.now() - (never ? this.since : heatmap.heard);
-    if (age > (never ? FIRST_MS : heatmap.lifetime)) return ['error', `no depth for ${formatDuration(age)}`];
-    return never ? ['wait', 'waiting for depth'] : ['ok', status.message];
+    if (age > (never ? FIRST_MS : heatmap.lifetime)) {
+      const words = `no depth for ${formatDuration(age)}`;
+      return ['error', level === 'ok' ? words : `${words}: ${message}`];
+    }
+    return never && level === 'ok' ? ['wait', 'waiting for depth'] : [level, message];
   }
 
   /** Redraw everything, after a change of colours or size. */
