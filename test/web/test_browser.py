@@ -154,6 +154,40 @@ def test_a_number_that_is_being_typed_is_not_written_over(open_page, world):
     is_set(world, 'camera_height', 0.7)
 
 
+def test_what_is_set_elsewhere_right_after_a_slider_is_shown_as_well(open_page, world):
+    """The page kept its own value, and nothing told that the node had another one."""
+    page = open_page()
+    slider = page.get_by_label('JPEG quality', exact=True)
+    slider.fill('60')
+    is_set(world, 'jpeg_quality', 60)
+    assert set_parameter(world, 'jpeg_quality', 90)[0]
+    wait_for(page, "document.getElementById('parameter-jpeg_quality').value === '90'")
+    height = page.get_by_label('Camera height', exact=True)
+    shown = height.input_value()
+    height.press_sequentially('5')
+    assert set_parameter(world, 'camera_height', 0.9)[0]
+    page.wait_for_timeout(1000)
+    height.fill(shown)  # nothing is changed after all
+    height.press('Tab')
+    wait_for(page, "document.getElementById('parameter-camera_height').value === '0.9'")
+
+
+@pytest.mark.parametrize('text', ['-', '1e'])
+def test_half_a_number_is_not_unknown(open_page, world, text):
+    """The node would have lost its metres: what is no number reads like an empty field."""
+    assert set_parameter(world, 'camera_height', 0.4)[0]
+    page = open_page()
+    wait_for(page, "document.getElementById('parameter-camera_height')?.value === '0.4'")
+    height = page.get_by_label('Camera height', exact=True)
+    height.press('Control+a')
+    height.press_sequentially(text)
+    assert height.evaluate('field => field.validity.badInput')
+    height.press('Tab')
+    page.locator('#parameter-camera_height-error', has_text='not a number').wait_for()
+    assert height.input_value() == '0.4'
+    assert parameter(world, 'camera_height') == 0.4
+
+
 def test_a_refusal_is_shown_in_the_words_of_the_node(open_page, world):
     page = open_page()
     height = page.get_by_label('Camera height', exact=True)

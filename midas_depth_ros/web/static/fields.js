@@ -69,8 +69,15 @@ export class Field {
     // Any step: values set elsewhere must not count as invalid.
     const number = element('input', { ...common, type: 'number', step: 'any', placeholder: 'unknown', inputMode: 'decimal' });
     number.addEventListener('input', () => { this.isTyped = true; });
-    number.addEventListener('blur', () => { this.isTyped = false; });
-    number.addEventListener('change', () => this.changed(number.value === '' ? null : number.valueAsNumber, true));
+    number.addEventListener('blur', () => {
+      this.isTyped = false;
+      if (number.validity.badInput) this.refuse('not a number');
+    });
+    number.addEventListener('change', () => {
+      // Half a number has the value of an empty field, which means unknown.
+      if (number.validity.badInput) this.refuse('not a number');
+      else this.changed(number.value === '' ? null : number.valueAsNumber, true);
+    });
     return number;
   }
 
@@ -81,10 +88,12 @@ export class Field {
     this.onChange(value, settled);
   }
 
-  /** Show a value set elsewhere, unless the user is editing. */
+  /** Show a value set elsewhere; while the user is editing, later. */
   show(value) {
     if (this.isTyped || performance.now() - this.touched < QUIET_MS) {
       this.spec.value = value;
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.show(this.spec.value), QUIET_MS);
       return;
     }
     this.set(value);
@@ -112,6 +121,7 @@ export class Field {
     this.input.setAttribute('aria-invalid', reason ? 'true' : 'false');
     if (reason) {
       this.touched = -Infinity;
+      this.isTyped = false;
       this.set(this.spec.value);
     }
   }
