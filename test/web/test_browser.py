@@ -258,6 +258,22 @@ def test_an_uploaded_picture_gives_a_result_that_sliders_draw_anew(open_page):
     page.locator('#result-words', has_text='from cache').wait_for()
 
 
+def test_a_heatmap_that_cannot_be_drawn_leaves_none_of_another_picture(open_page):
+    page = open_page('#picture')
+    choose(page, 'first.jpg', jpeg_file(ramp(240, 320)))
+    wait_for(page, "document.getElementById('result-heatmap').naturalWidth > 0")
+    busy = {'status': 429, 'json': {'error': 'too many requests: try again in 1 s'}}
+    page.route('**/heatmap.png*', lambda route: route.fulfill(**busy))
+    choose(page, 'second.jpg', jpeg_file(ramp(120, 320)))
+    page.locator('#picture-error', has_text='try again').wait_for()
+    assert page.locator('#result-title').inner_text() == 'second.jpg'
+    assert natural_size(page, '#result-picture') == [320, 120]
+    assert natural_size(page, '#result-heatmap') == [0, 0]
+    page.unroute('**/heatmap.png*')
+    page.get_by_label('Gamma', exact=True).fill('2')
+    wait_for(page, "document.getElementById('result-heatmap').naturalHeight === 120")
+
+
 def choose(page, name: str, data: bytes) -> None:
     file = {'name': name, 'mimeType': 'image/jpeg', 'buffer': data}
     page.locator('#file').set_input_files(file)

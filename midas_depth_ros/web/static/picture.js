@@ -142,6 +142,7 @@ export class PicturePanel {
   show(blob, name) {
     const { result } = this;
     swap(byId('result-picture'), blob);
+    swap(byId('result-heatmap'), null); // that of an earlier picture
     const time = result.cached ? 'from cache' : `inferred in ${Math.round(result.inference_ms)} ms`;
     pill(byId('result-words'), 'ok', `${result.width}×${result.height}, ${result.model}, ${time}`);
     const near = result.closeness;
@@ -186,8 +187,11 @@ export class PicturePanel {
   }
 }
 
+/** Show another picture; null: none. */
 function swap(image, blob) {
   const old = image.src;
-  image.src = URL.createObjectURL(blob);
+  image.hidden = !blob;
+  if (blob) image.src = URL.createObjectURL(blob);
+  else image.removeAttribute('src');
   if (old.startsWith('blob:')) URL.revokeObjectURL(old);
 }
