@@ -15,7 +15,7 @@ import ipaddress
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,6 +31,7 @@ LOCAL_NAMES = ('localhost', '127.0.0.1', '::1')
 MOST_COOKIES = 8  # of our name, in one request
 MOST_FIELDS = 20  # in a query
 MOST_TRUSTED = 256  # clients that are remembered
+MOST_OLD_COOKIES = 256  # that are remembered
 INVALID_TOKEN = (
     'the token is missing or invalid: open the address that the dashboard printed, or '
     'send it as "Authorization: Bearer TOKEN"'
@@ -191,6 +192,7 @@ class TokenGuesses:
         self._own = Rate(limits.guesses_per_s, limits.guess_burst, clock)
         self._all = Rate(limits.guesses_in_all_per_s, limits.guess_burst_in_all, clock)
         self._trusted: dict[str, None] = {}  # the latest last
+        self._old: dict[bytes, None] = {}  # digests of invalid cookies, the latest last
 
     def check(self, client: str) -> None:
         """Raise Refused (429) if this client has guessed too often."""
@@ -198,10 +200,21 @@ class TokenGuesses:
         if client not in self._trusted:
             self._all.check('')
 
-    def count_invalid(self, client: str) -> None:
-        """Count an invalid token. Raises Refused (429)."""
+    def count_invalid(self, client: str, cookies: Sequence[bytes] = ()) -> None:
+        """Count an invalid token, and remember the cookies it came with. Raises Refused (429)."""
         self._own.take(client)
         self._all.take('')
+        for each in cookies:
+            self._old[hashlib.sha256(each).digest()] = None
+        while len(self._old) > MOST_OLD_COOKIES:
+            del self._old[next(iter(self._old))]
+
+    def are_old(self, cookies: Sequence[bytes]) -> bool:
+        """Return whether all these cookies were counted as invalid before.
+
+        A page keeps sending that of an earlier token: it guesses nothing.
+        """
+        return all(hashlib.sha256(each).digest() in self._old for each in cookies)
 
     def trust(self, client: str) -> None:
         """Remember a client that sent the right token."""
@@ -283,16 +296,19 @@ class AccessGuard:
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         if not self._access.token:
             return
-        if not any(tokens_in_headers(headers)):  # asking without a token is not a guess
+        bearers, cookies = tokens_in_headers(headers)
+        right = self._access.has_valid_token(headers)
+        # Asking without a token is not a guess, nor is sending an old cookie again.
+        if not right and not bearers and (not cookies or self._guesses.are_old(cookies)):
             raise Refused(401, INVALID_TOKEN)
-        self._judge(scope, self._access.has_valid_token(headers))
+        self._judge(scope, right, cookies)
 
-    def _judge(self, scope: Scope, right: bool) -> None:
+    def _judge(self, scope: Scope, right: bool, cookies: Sequence[bytes] = ()) -> None:
         """Raise Refused (401) for an invalid token, or (429) after too many of them."""
         client = client_of(scope)
         self._guesses.check(client)
         if not right:
-            self._guesses.count_invalid(client)
+            self._guesses.count_invalid(client, cookies)
             raise Refused(401, INVALID_TOKEN)
         self._guesses.trust(client)
 

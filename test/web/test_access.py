@@ -295,6 +295,24 @@ def test_guesses_from_everywhere_are_bounded_and_lock_out_nobody_who_is_in(make_
     assert friend.get('/api/state', headers=BEARER).status_code == 200
 
 
+def test_pages_with_the_cookie_of_an_earlier_token_lock_out_nobody(make_client):
+    """They reconnect every few seconds: three of them kept out who came with the right token."""
+    client = guessing(make_client)
+    for number in range(30):
+        old = {'Cookie': f'{COOKIE}={number % 2}'}
+        assert client.get('/api/state', headers=old).status_code == 401
+    assert client.get('/', params={'token': TOKEN}, follow_redirects=False).status_code == 303
+    # With a new guess beside it, it is one.
+    for number in range(9):
+        bearer = {'Authorization': f'Bearer {number}', 'Cookie': f'{COOKIE}=0'}
+        code = client.get('/api/state', headers=bearer).status_code
+        assert code == (401 if number < 3 else 429)
+    # Who is not listened to learns nothing by asking twice.
+    for _ in range(3):
+        new = {'Cookie': f'{COOKIE}=new'}
+        assert client.get('/api/state', headers=new).status_code == 429
+
+
 def test_guesses_are_forgiven_with_time():
     now = [0.0]
     guesses = TokenGuesses(Limits(guesses_per_s=0.5, guess_burst=2), lambda: now[0])
