@@ -343,7 +343,10 @@ def tree_of(revision: str, folder: Path) -> Iterator[Path]:
         check=False,
     )
     if added.returncode:
-        raise click.ClickException(f'{added.stderr.strip()}: in a clone with all of history it is')
+        raise click.ClickException(
+            f'revision {revision} is not in this clone ({added.stderr.strip()}): fetch all of its '
+            'history (git fetch --unshallow), or name another revision'
+        )
     try:
         yield folder
     finally:
@@ -351,7 +354,7 @@ def tree_of(revision: str, folder: Path) -> Iterator[Path]:
 
 
 def measured_in(tree: Path, which: str, folder: Path, seconds: float) -> Times:
-    """Return `per_frame` by thread as the benchmark in a tree measures it. Raises BenchError."""
+    """Return `per_frame` by thread as a tree's benchmark measures it. Raises ClickException."""
     ran = subprocess.run(
         [sys.executable, '-c', MEASURE, which, str(folder), str(seconds)],
         cwd=tree,
@@ -361,7 +364,8 @@ def measured_in(tree: Path, which: str, folder: Path, seconds: float) -> Times:
         check=False,
     )
     if ran.returncode:
-        raise BenchError(f'{which} in {tree}: {ran.stderr.strip().splitlines()[-1:]}')
+        last = (ran.stderr.strip().splitlines() or ['no reason given'])[-1]
+        raise click.ClickException(f'the node {which} was not measured: {last}')
     found: Times = json.loads(ran.stdout.splitlines()[-1])
     return found
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 
 pytest.importorskip('rclpy')
@@ -76,3 +77,12 @@ def test_lost_pictures_are_not_counted_and_end_nothing(monkeypatch, lost):
     lost = 100
     with pytest.raises(node.BenchError, match='answered no picture'):
         node.frames_for(feeder, 5 * node.LOST_S)
+
+
+def test_a_revision_that_is_not_in_the_clone_is_refused_with_the_remedy(tmp_path):
+    with (
+        pytest.raises(click.ClickException, match=r'revision nosuch is not.*git fetch --unshallow'),
+        node.tree_of('nosuch', tmp_path / 'tree'),
+    ):
+        pass
+    assert not (tmp_path / 'tree').exists()
