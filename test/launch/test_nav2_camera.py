@@ -140,6 +140,13 @@ def test_a_lens_that_was_moved_is_where_the_parameter_file_says(ros, launcher, t
     assert settings.camera_y == 0.25
 
 
+def test_a_lens_above_the_origin_of_a_turtlebot_is_said_by_an_argument(ros, launcher):
+    launched = launcher.launch('nav2_camera', robot='turtlebot3', camera_x='0.0')
+    settings = depth_settings(node_of(ros, launched))
+    assert (settings.camera_x, settings.camera_y) == (0.0, 0.0)
+    assert settings.body_frame == 'base_footprint'
+
+
 def test_what_nobody_has_said_of_the_robot_is_left_to_the_parameter_file(ros, launcher, tmp_path):
     values = {'camera_x': 0.12, 'obstacles.robot_width': 0.7, 'max_rate': 2.0}
     values |= {'body_frame': 'below', 'camera_height': 0.4}
