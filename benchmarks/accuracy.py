@@ -91,7 +91,9 @@ def nearest(view: RandomView, d: np.ndarray, fit: ScaleShift, mount: CameraMount
     """Return the metres ahead to the nearest obstacle, as the package finds it."""
     depth = fit.depth(d, min_depth_m=0, beyond=math.inf)
     grid = view.camera.normalised_grid()
-    return find_obstacles(depth, grid, mount, OPTIONS, residual=fit.residual).nearest_range_m
+    return find_obstacles(
+        depth, grid, mount, OPTIONS, residual=fit.residual, floor_drop=fit.floor_drop
+    ).nearest_range_m
 
 
 def truth(view: RandomView, pixels: int = 2 * OPTIONS.min_pixels) -> float:

@@ -497,6 +497,7 @@ def combined(fits: Mapping[str, ScaleShift], probes: np.ndarray) -> ScaleShift:
         inlier_share=min(fit.inlier_share for fit in listed),
         points=sum(fit.points for fit in listed),
         far_end=max(fit.far_end for fit in listed),
+        floor_drop=max(fit.floor_drop for fit in listed),
     )
 
 

@@ -9,6 +9,7 @@ slope and offset of the line.
 from __future__ import annotations
 
 import functools
+import math
 
 import cv2
 import numpy as np
@@ -57,3 +58,34 @@ def _correlation(shape: tuple[int, int]) -> np.ndarray:
     """(n, n) of the blocks."""
     at = np.indices(shape).reshape(2, -1).T.astype(np.float64)
     return np.asarray(np.exp(-np.linalg.norm(at[:, None] - at, axis=-1) / REACH))
+
+
+# The reach of errors, a standard deviation, in cells; averaged over so many cells, nothing is left
+# of what differs from cell to cell.
+SMOOTH_REACH, SMOOTH_OVER = 8.0, 4
+
+
+def correlated(values: np.ndarray) -> np.ndarray:
+    """Return the sum over all (rows, columns) cells, each weighted by its correlation with this
+    one, which falls off as a Gaussian.
+    """
+    blurred = cv2.GaussianBlur(values, (0, 0), SMOOTH_REACH, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(blurred * (math.tau * SMOOTH_REACH**2))
+
+
+def smooth_deviation(off: np.ndarray, sure: np.ndarray) -> float:
+    """Return the deviation of cells averaged over their neighbours, beyond what errors leave that
+    are different in every cell.
+
+    off: (rows, columns) deviations; sure: bool, which of them count. In the unit of `off`; 1 where
+    too few count.
+    """
+    window = SMOOTH_OVER, SMOOTH_OVER
+    share = cv2.blur(sure.astype(np.float32), window)
+    mean = cv2.blur(np.where(sure, off, 0.0).astype(np.float32), window)
+    enough = sure & (share > 0.3)
+    if not enough.any():
+        return 1.0
+    smoothed = float(np.mean((mean[enough] / share[enough]) ** 2))
+    left = float(np.mean(off[enough] ** 2) * np.mean(1 / share[enough])) / SMOOTH_OVER**2
+    return math.sqrt(max(smoothed - left, 0.0))

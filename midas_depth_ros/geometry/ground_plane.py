@@ -16,7 +16,11 @@ import math
 import cv2
 import numpy as np
 
-from midas_depth_ros.geometry.far_reaching import far_reaching_line
+from midas_depth_ros.geometry.far_reaching import (
+    correlated,
+    far_reaching_line,
+    smooth_deviation,
+)
 from midas_depth_ros.geometry.fitting import (
     BIWEIGHT,
     Grid,
@@ -29,6 +33,7 @@ from midas_depth_ros.geometry.fitting import (
     tukey_votes,
     weighted_line,
 )
+from midas_depth_ros.geometry.floor_drop import FloorDrop, beyond_drop, find_drop
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.options.metric import SigmaOptions
@@ -60,15 +65,13 @@ MAX_BEHIND, MAX_BEHIND_BOTTOM, MAX_BEHIND_FEET = 0.6, 0.15, 0.35
 # may have 1/Z below minus BEYOND times the largest. Networks put some of the sky there.
 BEYOND, MAX_BEYOND, MAX_BEYOND_ABOVE = 0.08, 0.05, 0.25
 # How uncertain depth may be because of smooth errors, like a network's: its standard deviation as a
-# share, at the worst of these distances that is not nearer than any floor in view. Their reach, a
-# standard deviation, in cells; averaged over this many cells nothing else is left of the residual.
+# share, at the worst of these distances that is not nearer than any floor in view.
 MAX_UNCERTAIN, MAX_UNCERTAIN_OPEN = 0.08, 0.04
 LEAST_OF_WITNESS = 0.05  # share by which a floor that is refused for its unevenness may be off
 UNCERTAIN_AT_M = (0.5, 1.0, 2.0, 4.0)
 # What is off by more than the tolerance does not count as floor: a normal distribution with this
 # residual, in tolerances, was by so much wider before.
 CUT_OFF = ((0.0, 0.4, 0.45, 0.5, 0.52, 0.54), (1.0, 1.07, 1.16, 1.38, 1.55, 1.86))
-SMOOTH_REACH, SMOOTH_OVER = 8.0, 4
 # Above the horizon: a plane that fills the picture may be a ramp or a wall. That something stands
 # before its far end does not tell them apart: a ramp may end at a wall, too.
 MIN_HORIZON = 0.04
@@ -103,13 +106,18 @@ class GroundLine:
 
     def __init__(
         self, cells: GroundCells, cell_scale: float, cell_shift: float,
-        rise: np.ndarray | None = None,
+        rise: np.ndarray | None = None, drop: FloorDrop | None = None,
     ) -> None:  # fmt: skip
-        """`cell_scale` and `cell_shift` are those of `cells.d`; rise: `_rise` of the cells."""
+        """`cell_scale` and `cell_shift` are those of `cells.d`; rise: `_rise` of the cells. drop:
+        where the floor falls off; what is beyond is not on it.
+        """
+        self.drop = drop
         self.inverse_depth = cells.d * cell_scale + cell_shift
         error = self.inverse_depth - cells.ground
         self.off = error / cells.tolerance
         self.on_floor = (np.abs(self.off) < 1) & cells.candidate
+        if drop is not None:
+            self.on_floor &= ~beyond_drop(error, cells.ground, (drop.edge, drop.fall))
         self.sure = self.on_floor
         if rise is not None:
             self.sure = self.on_floor & ~_too_steep(rise * cell_scale)
@@ -188,7 +196,7 @@ def uncertainty(cells: GroundCells, line: GroundLine) -> float:
     scatter = float((weight * lever * lever).sum())
     error = weight * np.where(on, cells.tolerance, 0.0)  # of one deviation
     level, slope = error / total, error * lever / scatter
-    spread_level, spread_slope = _correlated(level), _correlated(slope)
+    spread_level, spread_slope = correlated(level), correlated(slope)
     variances = float((level * spread_level).sum()), float((slope * spread_slope).sum())
     covariance = float((level * spread_slope).sum())
     nearest = min(1 / cells.largest, UNCERTAIN_AT_M[-1])
@@ -198,28 +206,7 @@ def uncertainty(cells: GroundCells, line: GroundLine) -> float:
         variance = variances[0] + 2 * arm * covariance + arm * arm * variances[1]
         if metres >= nearest:
             worst = max(worst, math.sqrt(max(variance, 0.0)) * metres)
-    return worst * _smooth_residual(line)
-
-
-def _correlated(values: np.ndarray) -> np.ndarray:
-    """The sum over all cells, each weighted by its correlation with this one."""
-    blurred = cv2.GaussianBlur(values, (0, 0), SMOOTH_REACH, borderType=cv2.BORDER_CONSTANT)
-    return np.asarray(blurred * (math.tau * SMOOTH_REACH**2))
-
-
-def _smooth_residual(line: GroundLine) -> float:
-    """The deviation of the floor's cells averaged over their neighbours, in tolerances, beyond what
-    errors leave that are different in every cell.
-    """
-    window = SMOOTH_OVER, SMOOTH_OVER
-    share = cv2.blur(line.sure.astype(np.float32), window)
-    mean = cv2.blur(np.where(line.sure, line.off, 0.0).astype(np.float32), window)
-    enough = line.sure & (share > 0.3)
-    if not enough.any():
-        return 1.0
-    smoothed = float(np.mean((mean[enough] / share[enough]) ** 2))
-    left = float(np.mean(line.off[enough] ** 2) * np.mean(1 / share[enough])) / SMOOTH_OVER**2
-    return math.sqrt(max(smoothed - left, 0.0))
+    return worst * smooth_deviation(line.off, line.sure)
 
 
 def _check_horizon(cells: GroundCells, line: GroundLine, min_horizon: float) -> None:
@@ -252,6 +239,7 @@ REFITS = 6
 SLOPES, RISE_OVER = (0.6, 1.7), 2
 WIDE = 3.0  # times the median 1/Z of floor: beyond that a lens looks almost straight down
 FINEST, COARSEST = 0.05, 0.43  # limits of the deviation, of the tolerance
+BENT = 1.3  # tolerances within which a line goes between a floor and a lower one beyond its edge
 
 
 def fit_ground_plane(
@@ -280,6 +268,8 @@ def fit_ground_plane(
         return Refusal(uneven or str(none))
     points = round(line.count * d.size / cells.d.size)
     fit = ScaleShift(line.scale, line.shift, 'ground', line.share, line.residual, points)
+    if line.drop is not None:
+        fit = dataclasses.replace(fit, floor_drop=(line.drop.edge, line.drop.fall))
     by_line, by_mount = _line_covariance(cells, line), mount_covariance(fit, mount, sigma)
     both = [first + second for first, second in zip(by_line, by_mount, strict=True)]
     fit = dataclasses.replace(fit, covariance=(both[0], both[1], both[2]))
@@ -460,7 +450,12 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
         off = (scale * d + shift - ground) / tolerance
         deviation = deviation_within(np.abs(off), 1.0, FINEST, COARSEST)
     scale, shift = _smoothed(cells, scale, shift, steepness, BIWEIGHT * deviation)
-    return GroundLine(cells, scale, shift, steepness)
+    found = GroundLine(cells, scale, shift, steepness)
+    possible = cells.candidate & (np.abs(found.off) < BENT)
+    drop = find_drop(cells.d, cells.ground, cells.tolerance, possible)
+    if drop is None:
+        return found
+    return GroundLine(cells, 1 / drop.slope, -drop.offset / drop.slope, steepness, drop)
 
 
 def _smoothed(

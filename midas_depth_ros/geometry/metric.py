@@ -128,6 +128,7 @@ class MetricDepth:
             options.obstacles,
             max_range_m=options.scan.range_max,
             residual=scale.floor_residual,
+            floor_drop=scale.floor_drop,
             sigma=np.minimum(of_surfaces, inverse_sigma),
             max_share=options.sigma.max_share,
         )

@@ -15,6 +15,7 @@ import numpy as np
 
 from midas_depth_ros.geometry.contact import range_factors
 from midas_depth_ros.geometry.fitting import Grid, checked, robust_deviation, without_specks
+from midas_depth_ros.geometry.floor_drop import beyond_drop
 from midas_depth_ros.geometry.mount import CameraMount, body_rays, rays_ahead
 from midas_depth_ros.options.metric import ObstacleOptions, ScanOptions, SigmaOptions
 
@@ -70,6 +71,7 @@ def find_obstacles(
     *,
     max_range_m: float = ScanOptions.range_max,
     residual: float = 0.0,
+    floor_drop: tuple[float, float] = (0.0, 0.0),
     smooth: bool = True,
     sigma: np.ndarray | None = None,
     max_share: float = SigmaOptions.max_share,
@@ -81,7 +83,8 @@ def find_obstacles(
     very near objects and a cliff with nothing visible below it are missed). grid:
     `CameraModel.normalised_grid(w, h)`. max_range_m: obstacles farther away along the floor are
     ignored. residual: `ScaleShift.floor_residual`, 1/m: what stands out from the floor by less, or
-    by less than three deviations of the floor in view, is floor. smooth: apply a 3x3 median first,
+    by less than three deviations of the floor in view, is floor. floor_drop: as of `ScaleShift`:
+    beyond that edge less is enough for a drop. smooth: apply a 3x3 median first,
     which keeps thin objects longer than `min_pixels`. sigma: (h, w) float32, the standard deviation
     of 1/Z, 1/m, but for that of edges: what is less certain than `max_share` of its 1/Z is not seen
     as floor, and an obstacle counts where it is at the nearest, two deviations before where it was
@@ -108,7 +111,10 @@ def find_obstacles(
     before, behind = _unevenness(off, ground, known)
     size, least = np.maximum(ground, 0), np.float32(residual)
     above = (height >= options.min_height) & (off > before * size + least)
-    below = (height < -options.max_drop) & (descent > 0) & (off < -(behind * size + least))
+    lower = off < -(behind * size + least)
+    if floor_drop[0] > 0:
+        lower |= beyond_drop(off, ground, floor_drop)
+    below = (height < -options.max_drop) & (descent > 0) & lower
     floor = known & (descent > 0) & ~above & ~below
     somewhere = np.zeros_like(known)  # it is there, but nobody knows where
     if sigma is not None:

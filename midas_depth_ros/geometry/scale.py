@@ -25,7 +25,8 @@ class ScaleShift:
     follows outside of them; () = the line. inlier_share: of what was fitted, 0 to 1.
     residual: standard deviation of the inliers from the fit, in 1/m. points: number of inliers
     (pixels, or reference points). far_end: where d is this or less, the network only says "at least
-    so far" (`ModelSpec.far_end`).
+    so far" (`ModelSpec.far_end`). floor_drop: of a floor that falls off, its 1/Z at the edge (1/m),
+    and the share by which 1/Z is less beyond it; zeros = it does not, or nobody knows.
     """
 
     scale: float
@@ -37,6 +38,7 @@ class ScaleShift:
     far_end: float = -math.inf
     covariance: tuple[float, float, float] = (0.0, 0.0, 0.0)
     curve: tuple[tuple[float, float], ...] = ()
+    floor_drop: tuple[float, float] = (0.0, 0.0)
 
     @property
     def floor_residual(self) -> float:
