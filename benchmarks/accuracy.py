@@ -50,6 +50,7 @@ DISTURBANCES: dict[str, dict[str, float]] = {
 }
 OPTIONS = ObstacleOptions()
 CLIFF_M = 0.85 * MAX_DROP_RANGE_M
+CLIFF_DROPS_M, STEP_DROPS_M = (0.2, 1.0), (0.12, 0.25)
 REFUSED_UNDER = ('none', '2 %', '2 % and bumps 5 %')
 CLEAR, CLEAR_NEAR = 0.4, 0.5  # floor in what is below the horizon, and in its nearest quarter
 WRONG = 0.1  # with a larger error of depth from 0.5 to 4 m, the fit should have been refused
@@ -169,14 +170,16 @@ def measure_floorless(
     return seems
 
 
-def cliff_lines(count: int, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the table of floors that end."""
+def cliff_lines(
+    count: int, rng: np.random.Generator, drop_m: tuple[float, float] = CLIFF_DROPS_M
+) -> Iterator[str]:
+    """Yield the table of floors that end, with another one lower by `drop_m` beyond."""
     outcomes = ('edge within 10 %', 'too near', 'too far or not seen')
     yield header('noise', 'cliffs', 'fit refused', *outcomes)
     for name in REFUSED_UNDER:
         refused, ratios = 0, []
         for _ in range(count):
-            view, edge = cliff_view(rng)
+            view, edge = cliff_view(rng, drop_m)
             d, _, _ = disturbed(view, rng, **DISTURBANCES[name])
             fit, mount = fitted(view, d)
             if edge > CLIFF_M:
@@ -302,6 +305,7 @@ def tables(scenes: int, seed: int) -> dict[str, str]:
         'ambiguous': floorless_lines(AMBIGUOUS, scenes // 4, rng),
         'cliffs': cliff_lines(scenes // 4, rng),
         'pitch': pitch_lines(scenes // 2, rng),
+        'steps': cliff_lines(scenes, rng, STEP_DROPS_M),
     }
     return {name: '\n'.join(lines) for name, lines in found.items()}
 

@@ -177,13 +177,18 @@ def blocked_view(rng: np.random.Generator) -> RandomView:
     return _rendered('blocked', Scene(room=room, solids=(box,)), camera, pose)
 
 
-def cliff_view(rng: np.random.Generator) -> tuple[RandomView, float]:
-    """A floor that ends, a lower one beyond it and a wall behind; and metres ahead to the edge."""
+def cliff_view(
+    rng: np.random.Generator, drop_m: tuple[float, float] = (0.2, 1.0)
+) -> tuple[RandomView, float]:
+    """A floor that ends, a lower one beyond it and a wall behind; and metres ahead to the edge.
+
+    drop_m: least and most by which the other floor is lower.
+    """
     camera, pose = random_camera(rng)
     rays = _rays(camera, pose)
     ground = -rays[2] / pose.z_m
     edge = rng.uniform(1.4, 3.5) / float(ground.max())
-    below = rng.uniform(0.2, 1.0)
+    below = rng.uniform(*drop_m)
     with np.errstate(divide='ignore', invalid='ignore'):
         lower = (ground > 0) & (rays[0] / ground > edge)
     inverse = np.where(lower, ground * pose.z_m / (pose.z_m + below), np.maximum(ground, 0))
