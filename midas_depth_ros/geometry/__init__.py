@@ -55,6 +55,7 @@ from midas_depth_ros.geometry.floor_height import (
 from midas_depth_ros.geometry.floor_motion import FloorMotion
 from midas_depth_ros.geometry.fusion import DepthFusion
 from midas_depth_ros.geometry.ground_plane import fit_ground_plane, floor_mask
+from midas_depth_ros.geometry.lower_corners import LowerCorners, lower_corners
 from midas_depth_ros.geometry.marker import (
     Marker,
     MarkerDetector,
@@ -146,6 +147,7 @@ __all__ = [
     'InvalidOptions',
     'InvalidPose',
     'InvalidReference',
+    'LowerCorners',
     'Marker',
     'MarkerDetector',
     'MarkerError',
@@ -197,6 +199,7 @@ __all__ = [
     'floor_mask',
     'inverse_depth_sigma',
     'laser_scan',
+    'lower_corners',
     'marker_pose',
     'median_estimate',
     'middle_inverse_depth',

@@ -112,6 +112,7 @@ class Pair:
         self.found_at: list[np.ndarray] = []  # and from where, since both agreed last
         self._here_s = -math.inf  # when the robot was last known to see it still
         self._in_a_row = 0  # contradictions up to now
+        self.agreed_in_a_row = 0  # comparisons that found both right, up to now
         self._last: collections.deque[tuple[float, Difference]] = collections.deque(
             maxlen=REMEMBERED
         )
@@ -137,6 +138,7 @@ class Pair:
         if agrees and witness:
             return True
         self._in_a_row = 0 if agrees else self._in_a_row + 1
+        self.agreed_in_a_row = self.agreed_in_a_row + 1 if agrees else 0
         self.contradicts = self._in_a_row >= LEAST_TO_HOLD
         if agrees:
             self.found_at = []
@@ -326,10 +328,11 @@ class Agreement:
                 if len(heard) == 2:
                     continue
                 found = compare(fits[first], fits[second], probes)
-                if heard == [ODOMETRY] and found is not None and FLOOR in (first, second):
-                    self._trust.witnessed = abs(found.middle) <= MOST_ONCE
                 if heard and (found is None or found.share > MOST_OF_WITNESS):
                     continue
+                if heard == [ODOMETRY] and found is not None and FLOOR in (first, second):
+                    near = abs(found.middle) <= MOST_ONCE
+                    self._trust.witnessed = near and found.share <= TOO_UNCERTAIN
                 if found is None:
                     against = against or (
                         f'{WORDS.get(first, first)} and {WORDS.get(second, second)} cannot be '
@@ -344,7 +347,8 @@ class Agreement:
                     if pair.contradicts:
                         self._trust.contradicted(first, second)
                 elif not found.unsure:
-                    self._trust.agreed(first, second, stamp_s)
+                    twice = pair.agreed_in_a_row >= LEAST_TO_HOLD
+                    self._trust.agreed(first, second, stamp_s, lasting=twice)
         return against
 
     def _held(

@@ -25,6 +25,7 @@ from midas_depth_ros.geometry.heading import (
     HeadingFilter,
     Views,
 )
+from midas_depth_ros.geometry.lower_corners import Corners
 from midas_depth_ros.geometry.recent_motion import SETTLE_S, RecentMotion
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
 from midas_depth_ros.geometry.tracking import PointTracks, ReducedCamera, at_points
@@ -91,7 +92,10 @@ class _Slipped(Refusal):
 
 
 class ParallaxScale:
-    """The scale of one camera by its motion, frame by frame."""
+    """The scale of one camera by its motion, frame by frame.
+
+    `corners`: those of the last frame whose distance is measured; None without any.
+    """
 
     def __init__(
         self,
@@ -109,6 +113,7 @@ class ParallaxScale:
         self._focal, self._carried_focal = FocalFilter(), 1.0
         self._camera: CameraModel | None = None
         self._doubted_s = self._slipped_s = -math.inf
+        self.corners: Corners | None = None
         self._values: dict[str, str] = {}
         self._restart()
 
@@ -142,7 +147,7 @@ class ParallaxScale:
         one, at the stamp of the picture; or why it is unknown. shape: `scale.shape`. Never raises
         for what these say; what is not valid is refused with its reason.
         """
-        self._values = {}
+        self._values, self.corners = {}, None
         try:
             answer = self._update(stamp_s, grey, d, camera, pose, shape)
         except (np.linalg.LinAlgError, cv2.error) as error:
@@ -300,6 +305,7 @@ class ParallaxScale:
         if slipped:
             return _Slipped(slipped)
         slip = math.hypot(SLIP_SHARE, SLIP_M / way, together)
+        self.corners = Corners(rays, inverse, sigma, slip)
         fit = self._fitted(inverse, sigma, d, way, slip, shape)
         if isinstance(fit, Refusal) and not isinstance(fit, Unsure):
             return fit

@@ -89,12 +89,15 @@ class Trust:
         near = float(np.linalg.norm(now[:3, 3] - before[:3, 3])) < MOVED_M
         return CREEP_M if near else FLOOR_ALONE_M
 
-    def agreed(self, first: str, second: str, stamp_s: float) -> None:
-        """Two sources have agreed that both give metres."""
+    def agreed(self, first: str, second: str, stamp_s: float, *, lasting: bool = True) -> None:
+        """Two sources have agreed that both give metres; lasting: not in one frame alone, which may
+        be chance, and ends no doubt.
+        """
         if ODOMETRY in (first, second):
             self._odometry_m, self._odometry_s = self._way_m, stamp_s
             if FLOOR in (first, second):
-                self._doubted_at = None
+                if lasting:
+                    self._doubted_at = None
                 self._renew()
 
     def unconfirmed(

@@ -472,10 +472,37 @@ def test_with_an_assenting_witness_the_floor_is_believed_for_longer():
     """A furnished room whose corners hardly ever suffice."""
     agreement = Agreement()
     drive(agreement, [1.0] * 5)
-    found = {'ground_plane': TRUE, 'odometry': refused(1.08, 0.2)}
+    found = {'ground_plane': TRUE, 'odometry': refused(1.08, 0.12)}
     given = driven_on(agreement, found, 4.0, 0.2)
     assert all(each is TRUE for each in given[:40])  # 2 m
     assert isinstance(given[-1], Refusal)
+
+
+@pytest.mark.parametrize('sigma', [0.2, 0.34, 0.5, 1.2])
+def test_a_witness_that_could_as_well_say_anything_else_is_no_assent(sigma):
+    """A step down is 20 to 40 % in 1/Z: who does not know it that well has not seen floor."""
+    agreement = Agreement()
+    drive(agreement, [1.0] * 5)
+    found = {'ground_plane': TRUE, 'odometry': refused(1.0, sigma)}
+    given = driven_on(agreement, found, 0.5, 0.2)
+    assert given[0] is TRUE
+    assert isinstance(given[-1], Refusal)
+
+
+def test_one_agreement_near_a_contradiction_is_believed_for_a_creep_only():
+    """An edge: floor and odometry contradict each other, then one frame agrees by chance."""
+    for agreements, believed in ((1, False), (3, True)):
+        agreement = Agreement()
+        drive(agreement, [1.0] * 5)
+        for number in range(12):
+            agreement.update(10 + 0.2 * number, both(1.5), D, moved(0.05 * number))
+        turned = moved(0.6, 0.6)
+        for number in range(agreements):
+            agreement.update(30 + 0.2 * number, both(1.0), D, turned)
+        silent = {'ground_plane': TRUE, 'odometry': Refusal('too few corners')}
+        ahead = turned.copy()
+        ahead[:3, 3] += 0.2 * turned[:3, 0]
+        assert (agreement.update(32.0, silent, D, ahead) is TRUE) == believed
 
 
 def test_a_floor_that_comes_back_out_of_nothing_is_not_believed():

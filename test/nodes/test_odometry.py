@@ -41,7 +41,7 @@ from midas_depth_ros.nodes.depth.node import DepthNode
 from midas_depth_ros.nodes.ros.messages import camera_info_message, image_message
 from midas_depth_ros.options.declarations import build
 from midas_depth_ros.options.depth import DepthNodeSettings
-from midas_depth_ros.sim import Box, Pose, Scene, render
+from midas_depth_ros.sim import Box, Material, Pose, Scene, render
 
 OURS = {
     'odometry.topic': 'odom',
@@ -180,6 +180,25 @@ def test_a_lower_floor_ahead_is_seen_by_how_it_moves_where_no_odometry_is_asked(
         said = robot.told(lambda values: 'scale' in values)
         reasons.add('an edge or a step down' in said['scale'])
     assert (True in reasons) == found
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize('source', ['odometry', 'auto'])
+def test_corners_below_the_floor_are_an_edge_and_withdraw_the_last_scan(rig, source):
+    robot = rig(**{**MOUNT, 'scale.source': source})
+    scans = robot.ros.collect(LaserScan, 'camera/scan')
+    platform = Box(-2.0, 0.0, 4.0, 4.0, 0.3, 0.0, material=WALL)
+    lower = Material((0.6, 0.58, 0.5), 'checker', (0.35, 0.35))
+    scene = Scene(lower, ROOM, (platform,))
+    for number in range(24):
+        x_m, stamp_s = -1.5 + 0.05 * number, 100.0 + 0.2 * number
+        robot.wheels.publish(odometry(stamp_s, x_m + 1.5, 0.0))
+        pose = Pose(x_m, 0.3, 0.3 + HEIGHT_M, 0.0, PITCH_RAD)
+        robot.show(stamp_s, render(scene, CAMERA, pose))
+    said = robot.told(lambda values: 'scale' in values)
+    assert 'below the floor: an edge or a step down' in said['scale']
+    robot.ros.spin_for(0.3)
+    assert np.isnan(scans[-1].ranges).all()
 
 
 def test_a_contradiction_withdraws_the_last_scan(rig):

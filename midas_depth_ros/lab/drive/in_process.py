@@ -26,6 +26,7 @@ from midas_depth_ros.geometry import (
     CameraMount,
     FloorInView,
     FloorMotion,
+    LowerCorners,
     MetricDepth,
     MetricFrame,
     ParallaxScale,
@@ -35,6 +36,7 @@ from midas_depth_ros.geometry import (
     body_from_optical,
     camera_pose,
     fit_ground_plane,
+    lower_corners,
     mount_in_view,
     scan_limits,
 )
@@ -160,12 +162,12 @@ class FrameSources:
         at = settings.camera_x, settings.camera_y, mount.height_m
         self._lens = body_from_optical(mount, *at)
         self._parallax, self._agreement = ParallaxScale(settings.odometry), Agreement()
-        self._floor_motion = FloorMotion()
+        self._floor_motion, self._lower = FloorMotion(), LowerCorners()
 
     @property
     def refuted(self) -> bool:
         """Whether earlier frames must not vouch for this one either."""
-        return bool(self._agreement.refuted or self._floor_motion.found)
+        return bool(self._agreement.refuted or self._floor_motion.found or self._lower.found)
 
     def fit(
         self, stamp_s: float, relative: np.ndarray, grid: Grid, seen: Seen | None
@@ -178,9 +180,23 @@ class FrameSources:
         pose = self.pose(seen.reported)
         by_motion = self._by_motion(stamp_s, relative, seen, pose)
         if source == 'odometry':
-            return by_motion
+            return self._unless_lower(by_motion, pose)
         found = {'ground_plane': self._by_floor(relative, grid), 'odometry': by_motion}
-        return self._agreement.update(stamp_s, found, relative, pose)
+        return self._unless_lower(self._agreement.update(stamp_s, found, relative, pose), pose)
+
+    def _unless_lower(
+        self, fit: ScaleShift | Refusal, pose: np.ndarray | Refusal
+    ) -> ScaleShift | Refusal:
+        """The scale, unless corners lie below the floor."""
+        if isinstance(pose, Refusal):
+            return fit
+        corners, settings = self._parallax.corners, self._settings
+        drop_m = settings.metric.obstacles.max_drop
+        seen = None
+        if corners is not None:
+            seen = lower_corners(corners, self._mount, settings.sigma, drop_m)
+        lower = self._lower.update(seen, pose)
+        return Refusal(lower) if lower and isinstance(fit, ScaleShift) else fit
 
     def _by_floor(self, relative: np.ndarray, grid: Grid) -> ScaleShift | Refusal:
         return fit_ground_plane(relative, grid, self._mount, sigma=self._settings.sigma)

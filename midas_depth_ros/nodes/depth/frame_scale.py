@@ -21,6 +21,7 @@ from midas_depth_ros.geometry import (
     Comparison,
     FloorInView,
     FloorMotion,
+    LowerCorners,
     MarkerError,
     ModelScale,
     ParallaxScale,
@@ -32,6 +33,7 @@ from midas_depth_ros.geometry import (
     fit_ground_plane,
     fit_range,
     fit_reference,
+    lower_corners,
     model_scale,
     mount_in_view,
     pitch_contradiction,
@@ -94,7 +96,7 @@ class FrameScale:
         self._estimator = estimator
         self._mounting = mounting
         self._floor = FloorInView()
-        self._floor_motion = FloorMotion()
+        self._floor_motion, self._lower_corners = FloorMotion(), LowerCorners()
         self._lower = ''  # why this frame has no metres: the floor does not go on as it seems to
         self.floor: ScaleShift | Refusal | None = None
         # Under auto whichever sensor delivers takes part: on these topics nothing else does.
@@ -128,12 +130,14 @@ class FrameScale:
         self.tilted = self._lower = ''
         self._floor.reset()
         self._floor_motion.reset()
+        self._lower_corners.reset()
         self._found = self._found_for = None
 
     def forget_motion(self) -> None:
         """Forget from where things were seen: odometry began anew."""
         self.agreement.forget_places()
         self.parallax.reset()
+        self._lower_corners.reset()
 
     @property
     def compares(self) -> bool:
@@ -223,8 +227,10 @@ class FrameScale:
         if self.source == 'model':
             return self._by_model(view, mount)
         fit = self._by_all(view, mount) if self.source == 'auto' else self._fitted(view, mount)
-        self._lower = self._floor_motion.found
-        if self._lower:  # whoever gives a scale: the network takes a lower floor for floor
+        below = self._below_floor(view, mount)
+        self._lower = self._floor_motion.found or below
+        if self._floor_motion.found or (below and isinstance(fit, ScaleShift)):
+            # Whoever gives a scale: the network takes a lower floor for floor.
             return Refusal(self._lower), mount
         if isinstance(fit, ScaleShift):
             fit = dataclasses.replace(fit, far_end=self._estimator.far_end)
@@ -313,7 +319,7 @@ class FrameScale:
     def _lower_floor(self, view: FrameView, mount: CameraMount) -> str:
         """Why the floor does not go on as it seems to, by how it moves; '' where it may.
 
-        Under auto with odometry that is asked instead: it sees the same, and more.
+        Under auto with odometry its corners are asked instead (`_below_floor`): they see more.
         """
         known = view.pose is not None and not isinstance(view.pose, Refusal)
         asked = self.source == 'auto' and known
@@ -323,6 +329,18 @@ class FrameScale:
         grey = grey_reduced(view.rgb, TRACKED_WIDTH)
         camera = view.camera.scaled(grey.shape[1], grey.shape[0])
         return self._floor_motion.update(view.stamp_s, grey, camera, mount)
+
+    def _below_floor(self, view: FrameView, mount: Mount) -> str:
+        """Why corners that are measured contradict the floor; '' if they do not."""
+        if self.source not in ('auto', 'odometry') or not isinstance(mount, CameraMount):
+            return ''
+        if view.pose is None or isinstance(view.pose, Refusal):
+            return self._lower_corners.found
+        corners, settings = self.parallax.corners, view.settings
+        seen = None
+        if corners is not None:
+            seen = lower_corners(corners, mount, settings.sigma, settings.obstacles.max_drop)
+        return self._lower_corners.update(seen, view.pose)
 
     def _by_motion(self, view: FrameView) -> ScaleShift | Refusal:
         """Scale and shift by how far the robot has moved."""
