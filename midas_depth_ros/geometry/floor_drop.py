@@ -67,7 +67,9 @@ def find_drop(
         except np.linalg.LinAlgError:
             return None  # all of it is at one distance
         slope, offset, less = (inverse @ pull).swapaxes(0, 1)
-        falls = ~few & (slope[:, 0] > 0) & (less > least * slope)[:, 0]
+        # Where a few values of 1/Z do not tell all three, rounding may leave a variance below 0.
+        variance = inverse[:, 2, 2]
+        falls = ~few & (slope[:, 0] > 0) & (less > least * slope)[:, 0] & (variance > 0)
         if not falls.any():
             return None
         slope = np.where(falls[:, None], slope, 1.0)
@@ -75,7 +77,7 @@ def find_drop(
         deviation = PER_MEDIAN * np.median(np.abs(off), axis=1, keepdims=True)
         deviation = np.clip(deviation, FINEST, COARSEST)
         votes = tukey_votes(off / deviation, BIWEIGHT) * apart
-    certain = less[:, 0] / (deviation[:, 0] * np.sqrt(inverse[:, 2, 2]))
+    certain = less[:, 0] / (deviation[:, 0] * np.sqrt(np.where(falls, variance, 1.0)))
     best = int(np.argmax(np.where(falls, certain, 0.0)))
     fall = float(less[best, 0] / slope[best, 0])
     columns = np.stack([g, np.ones_like(g), -g * beyond[best]])

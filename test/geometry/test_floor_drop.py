@@ -163,6 +163,19 @@ def test_where_there_is_too_little_nothing_is_found():
     assert find_drop(d, flat, 0.1 * flat, np.ones(CELLS, bool)) is None
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('rows', [4, 5, 6])
+def test_a_floor_in_a_few_rows_falls_off_by_no_chance(rows):
+    """Two rows beyond or before an edge hardly tell slope, offset and fall apart."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        ground = rng.integers(1, rows, CELLS) + 0.1
+        d = ground * (1 + 0.02 * rng.standard_normal(CELLS))
+        for exact in (ground, d):
+            found = find_drop(exact, ground, 0.12 * ground, np.ones(CELLS, bool))
+            assert found is None
+
+
 def test_only_what_is_lower_and_beyond_the_edge_is_beyond():
     ground = np.array([2.0, 0.5, 0.5, 0.5])
     error = np.array([-0.4, -0.09, -0.04, 0.2])
