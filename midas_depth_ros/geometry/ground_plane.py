@@ -452,7 +452,8 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
     scale, shift = _smoothed(cells, scale, shift, steepness, BIWEIGHT * deviation)
     found = GroundLine(cells, scale, shift, steepness)
     possible = cells.candidate & (np.abs(found.off) < BENT)
-    drop = find_drop(cells.d, cells.ground, cells.tolerance, possible)
+    line_of_d = 1 / scale, -shift / scale
+    drop = find_drop(cells.d, cells.ground, cells.tolerance, possible, line_of_d)
     if drop is None:
         return found
     return GroundLine(cells, 1 / drop.slope, -drop.offset / drop.slope, steepness, drop)

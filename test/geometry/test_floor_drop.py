@@ -116,6 +116,29 @@ def test_a_level_floor_does_not_fall_off(mount, noise, bumps, width_px):
     assert sum(found) <= (1 if bumps else 0)
 
 
+@pytest.mark.parametrize('wall_m', [0.9, 1.1, 1.3, 1.6])
+def test_the_foot_of_a_near_wall_is_no_edge(wall_m):
+    for height_m in (0.3, 0.6, 0.85):
+        for pitch_rad in (0.05, 0.2, 0.28):
+            mount = CameraMount(height_m, pitch_rad)
+            depth_z = floor_with_edge(mount, 99.0, 0.0, wall_m)
+            fit = fit_ground_plane((1 / depth_z).astype(np.float32), GRID, mount)
+            if isinstance(fit, Refusal):
+                assert fit.witness is None or fit.witness.floor_drop == (0.0, 0.0)
+                continue
+            assert fit.floor_drop == (0.0, 0.0)
+            assert fit.scale == pytest.approx(1, abs=0.02)
+
+
+def test_an_edge_must_explain_more_than_one_line_does():
+    d, ground, tolerance = cells_of(0.2)
+    anywhere = np.ones(CELLS, bool)
+    assert find_drop(d, ground, tolerance, anywhere, line=(2.2, -0.7)) is not None
+    level, _, _ = cells_of(0.0)
+    level = np.where(ground < 0.8, (0.8 - 0.3) / 0.5, level)  # a wall, which is as near everywhere
+    assert find_drop(level, ground, tolerance, anywhere, line=(2.0, -0.6)) is None
+
+
 def test_a_step_lower_than_max_drop_is_floor():
     mount = MOUNTS[0]
     d = as_a_network_sees(floor_with_edge(mount, 1.3, 0.06), np.random.default_rng(0), bumps=0.0)
