@@ -10,9 +10,11 @@ In: the corners of a frame and the mount. Out: why the floor must not be believe
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
+from midas_depth_ros.geometry.agreement import HELD_S
 from midas_depth_ros.geometry.fitting import median
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.trust import is_elsewhere
@@ -94,7 +96,7 @@ class LowerCorners:
     """The judgement on the floor of one camera, frame by frame.
 
     `found`: why the floor must not be believed; '' if nothing speaks against it. What frames in a
-    row have found is held until the camera looks elsewhere.
+    row have found is held until the camera looks elsewhere, or `HELD_S` where nobody knows that.
     """
 
     def __init__(self) -> None:
@@ -103,15 +105,26 @@ class LowerCorners:
     def reset(self) -> None:
         """Forget everything, as after a change of camera or of time."""
         self.found, self._in_a_row = '', 0
+        self._held = False
+        self._here_s = -math.inf  # when the robot was last known to see it still
         self._places: list[np.ndarray] = []
 
-    def update(self, lower: Lower | None, pose: np.ndarray) -> str:
-        """Take what the corners of a frame say, seen from a pose (4, 4); return `found`."""
-        if self._places and all(is_elsewhere(place, pose) for place in self._places):
-            self._places, self.found = [], ''
-        if not self._places:
+    def forget_places(self) -> None:
+        """The fixed frame has changed: what was found in the old one is held by time alone."""
+        self._places, self._in_a_row = [], 0
+
+    def update(self, stamp_s: float, lower: Lower | None, pose: np.ndarray | None) -> str:
+        """Take what the corners of a frame say, seen from a pose (4, 4); return `found`.
+
+        stamp_s: of the frame, s. pose: None = unknown, then no corner is measured.
+        """
+        if self._held and self._is_over(stamp_s, pose):
+            self._places, self._held = [], False
+        if not self._held:
             self.found = ''
-        if lower is None:
+        elif pose is not None and self._places:
+            self._here_s = stamp_s
+        if lower is None or pose is None:
             self._in_a_row = 0
             return self.found
         self._in_a_row += 1
@@ -119,11 +132,17 @@ class LowerCorners:
             f'{lower.corners} corners from {lower.from_m:.1f} m on lie {lower.below_m:.2f} m below '
             'the floor: an edge or a step down, or a wrong camera_height or camera_pitch'
         )
-        if self._in_a_row >= HELD and all(
-            is_elsewhere(place, pose, share=APART) for place in self._places
-        ):
-            self._places = [*self._places, pose][-PLACES:]
+        if self._in_a_row >= HELD:
+            self._held, self._here_s = True, stamp_s
+            if all(is_elsewhere(place, pose, share=APART) for place in self._places):
+                self._places = [*self._places, pose][-PLACES:]
         return self.found
+
+    def _is_over(self, stamp_s: float, pose: np.ndarray | None) -> bool:
+        """Whether the robot no longer sees what was found, from wherever that was."""
+        if pose is None or not self._places:
+            return not 0 <= stamp_s - self._here_s <= HELD_S
+        return all(is_elsewhere(place, pose) for place in self._places)
 
 
 __all__ = ['Corners', 'Lower', 'LowerCorners', 'lower_corners']

@@ -118,29 +118,63 @@ def pose_at(x_m=0.0, yaw_rad=0.0):
 
 def test_one_frame_counts_for_itself_and_two_are_held_until_it_looks_elsewhere():
     judge = LowerCorners()
-    assert judge.update(None, pose_at()) == ''
-    once = judge.update(LOWER, pose_at(0.1))
+    assert judge.update(0.0, None, pose_at()) == ''
+    once = judge.update(0.1, LOWER, pose_at(0.1))
     assert once.startswith('7 corners from 0.9 m on lie 0.20 m below the floor')
-    assert judge.update(None, pose_at(0.2)) == ''
+    assert judge.update(0.2, None, pose_at(0.2)) == ''
     for x_m in (0.3, 0.35):
-        assert judge.update(LOWER, pose_at(x_m))
-    for _ in range(100):
-        assert judge.update(None, pose_at(0.35)), 'an edge does not go away while the robot stands'
-    assert judge.update(None, pose_at(0.35, 0.4))
-    assert judge.update(None, pose_at(0.35, 0.6)) == ''
-    assert judge.update(None, pose_at(0.35)) == '', 'forgotten: its corners have to say so again'
+        assert judge.update(x_m, LOWER, pose_at(x_m))
+    for second in range(1, 100):
+        seen = judge.update(second, None, pose_at(0.35))
+        assert seen, 'an edge does not go away while the robot stands'
+    assert judge.update(101, None, pose_at(0.35, 0.4))
+    assert judge.update(102, None, pose_at(0.35, 0.6)) == ''
+    again = judge.update(103, None, pose_at(0.35))
+    assert again == '', 'forgotten: its corners have to say so again'
 
 
 def test_it_is_held_for_the_way_after_the_place_where_it_was_seen_last():
     judge = LowerCorners()
     for number in range(30):
-        assert judge.update(LOWER, pose_at(0.1 * number))
-    assert judge.update(None, pose_at(4.5))
-    assert judge.update(None, pose_at(5.2)) == ''
-    judge.update(LOWER, pose_at())
-    judge.update(LOWER, pose_at())
+        assert judge.update(0.1 * number, LOWER, pose_at(0.1 * number))
+    assert judge.update(3.0, None, pose_at(4.5))
+    assert judge.update(3.1, None, pose_at(5.2)) == ''
+    judge.update(3.2, LOWER, pose_at())
+    judge.update(3.3, LOWER, pose_at())
     judge.reset()
-    assert judge.update(None, pose_at()) == ''
+    assert judge.update(3.4, None, pose_at()) == ''
+
+
+def test_what_one_frame_says_counts_for_no_frame_without_a_pose():
+    judge = LowerCorners()
+    assert judge.update(0.0, LOWER, pose_at())
+    assert judge.update(0.1, None, None) == ''
+    assert judge.update(0.2, LOWER, pose_at())
+    assert judge.update(0.3, None, pose_at()) == '', 'not two frames in a row'
+
+
+def test_without_a_pose_it_is_held_by_time():
+    judge = LowerCorners()
+    for stamp_s in (0.0, 0.1, 50.0):
+        assert judge.update(stamp_s, LOWER if stamp_s < 1 else None, pose_at())
+    assert judge.update(79.0, None, None)
+    assert judge.update(79.5, None, pose_at(0.1)), 'the odometry is back'
+    assert judge.update(109.0, None, None)
+    assert judge.update(110.0, None, None) == ''
+    assert judge.update(110.1, None, pose_at(0.1)) == ''
+
+
+def test_where_odometry_begins_anew_it_is_held_by_time():
+    judge = LowerCorners()
+    for stamp_s in (0.0, 0.1):
+        judge.update(stamp_s, LOWER, pose_at())
+    judge.forget_places()
+    assert judge.update(0.2, None, None)
+    assert judge.update(20.0, None, pose_at(-70.0, 2.0)), 'that is another frame'
+    assert judge.update(30.2, None, pose_at(-70.0, 2.0)) == ''
+    judge.update(31.0, LOWER, pose_at())
+    judge.forget_places()
+    assert judge.update(31.1, None, pose_at()) == '', 'one frame is not held'
 
 
 # --- Through real pictures: a network takes the lower floor for one that goes on.
@@ -162,7 +196,7 @@ def driven(drop_m):
         pose[:3, :3], pose[:3, 3] = place.optical_axes, (x_m, 0.3, HEIGHT_M)
         scale.update(1.0 + 0.2 * number, grey, flat.astype(np.float32), CAMERA, pose)
         found = scale.corners and lower_corners(scale.corners, MOUNT)
-        said.append(judge.update(found, pose))
+        said.append(judge.update(1.0 + 0.2 * number, found, pose))
     return said
 
 

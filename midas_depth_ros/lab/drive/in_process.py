@@ -180,22 +180,22 @@ class FrameSources:
         pose = self.pose(seen.reported)
         by_motion = self._by_motion(stamp_s, relative, seen, pose)
         if source == 'odometry':
-            return self._unless_lower(by_motion, pose)
+            return self._unless_lower(stamp_s, by_motion, pose)
         found = {'ground_plane': self._by_floor(relative, grid), 'odometry': by_motion}
-        return self._unless_lower(self._agreement.update(stamp_s, found, relative, pose), pose)
+        agreed = self._agreement.update(stamp_s, found, relative, pose)
+        return self._unless_lower(stamp_s, agreed, pose)
 
     def _unless_lower(
-        self, fit: ScaleShift | Refusal, pose: np.ndarray | Refusal
+        self, stamp_s: float, fit: ScaleShift | Refusal, pose: np.ndarray | Refusal
     ) -> ScaleShift | Refusal:
         """The scale, unless corners lie below the floor."""
-        if isinstance(pose, Refusal):
-            return fit
+        place = None if isinstance(pose, Refusal) else pose
         corners, settings = self._parallax.corners, self._settings
         drop_m = settings.metric.obstacles.max_drop
         seen = None
-        if corners is not None:
+        if corners is not None and place is not None:
             seen = lower_corners(corners, self._mount, settings.sigma, drop_m)
-        lower = self._lower.update(seen, pose)
+        lower = self._lower.update(stamp_s, seen, place)
         return Refusal(lower) if lower and isinstance(fit, ScaleShift) else fit
 
     def _by_floor(self, relative: np.ndarray, grid: Grid) -> ScaleShift | Refusal:

@@ -137,7 +137,7 @@ class FrameScale:
         """Forget from where things were seen: odometry began anew."""
         self.agreement.forget_places()
         self.parallax.reset()
-        self._lower_corners.reset()
+        self._lower_corners.forget_places()
 
     @property
     def compares(self) -> bool:
@@ -334,13 +334,12 @@ class FrameScale:
         """Why corners that are measured contradict the floor; '' if they do not."""
         if self.source not in ('auto', 'odometry') or not isinstance(mount, CameraMount):
             return ''
-        if view.pose is None or isinstance(view.pose, Refusal):
-            return self._lower_corners.found
+        pose = None if isinstance(view.pose, Refusal) else view.pose
         corners, settings = self.parallax.corners, view.settings
         seen = None
-        if corners is not None:
+        if corners is not None and pose is not None:
             seen = lower_corners(corners, mount, settings.sigma, settings.obstacles.max_drop)
-        return self._lower_corners.update(seen, view.pose)
+        return self._lower_corners.update(view.stamp_s, seen, pose)
 
     def _by_motion(self, view: FrameView) -> ScaleShift | Refusal:
         """Scale and shift by how far the robot has moved."""
