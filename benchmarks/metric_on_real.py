@@ -297,7 +297,7 @@ def figures_of(pair: Pair, mount: CameraMount, d: np.ndarray, enlarge: Enlarge) 
     ahead = math.nan
     if isinstance(fit, ScaleShift):
         errors[FLOOR] = errors_of(depth_of(fit, full), true)
-        ahead = nearest_ahead(depth_of(fit, d), pair.camera, mount, fit.residual)
+        ahead = nearest_ahead(depth_of(fit, d), pair.camera, mount, fit)
     refused = fit.reason if isinstance(fit, Refusal) else ''
     measured = nearest_measured(pair, mount, d.shape)
     floor = taken_for_floor(pair, mount, d, full)
@@ -334,14 +334,18 @@ OPTIONS = ObstacleOptions()
 
 
 def nearest_ahead(
-    depth_z: np.ndarray, camera: CameraModel, mount: CameraMount, residual: float,
+    depth_z: np.ndarray, camera: CameraModel, mount: CameraMount, fit: ScaleShift | None,
     smooth: bool = True,
 ) -> float:  # fmt: skip
-    """Return the metres ahead to the nearest obstacle, as the package finds it."""
+    """Return the metres ahead to the nearest obstacle, as the package finds it; fit: of the depth,
+    None where it was measured.
+    """
     grid = camera.normalised_grid(*depth_z.shape[::-1])
+    fit = fit or ScaleShift(1.0, 0.0)
     return find_obstacles(
-        depth_z, grid, mount, OPTIONS, max_range_m=FARTHEST_M, residual=residual, smooth=smooth
-    ).nearest_range_m
+        depth_z, grid, mount, OPTIONS, max_range_m=FARTHEST_M, residual=fit.residual,
+        floor_drop=fit.floor_drop, smooth=smooth,
+    ).nearest_range_m  # fmt: skip
 
 
 def nearest_measured(pair: Pair, mount: CameraMount, shape: tuple[int, int]) -> float:
@@ -353,7 +357,7 @@ def nearest_measured(pair: Pair, mount: CameraMount, shape: tuple[int, int]) -> 
     below = ground > 1 / FARTHEST_M
     if not below.any() or np.isfinite(small[below]).mean() < DENSE:
         return math.nan
-    return nearest_ahead(small, pair.camera, mount, 0.0, smooth=bool(np.isfinite(small).all()))
+    return nearest_ahead(small, pair.camera, mount, None, smooth=bool(np.isfinite(small).all()))
 
 
 def reduced_depth(depth_z: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

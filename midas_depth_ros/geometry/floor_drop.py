@@ -43,14 +43,14 @@ class FloorDrop:
 
 def find_drop(
     d: np.ndarray, ground: np.ndarray, tolerance: np.ndarray, possible: np.ndarray,
-    line: tuple[float, float] | None = None,
+    one_line: tuple[float, float],
 ) -> FloorDrop | None:  # fmt: skip
     """Return where a floor in view falls off, None where that is not certain.
 
     d, ground, tolerance: (rows, columns), relative inverse depth, 1/Z of the floor and how far it
-    may be off that, 1/m. possible: bool, the cells that may be floor. line: slope and offset of
-    d = slope * ground + offset, one line of all of them: an edge has to be nearer to them than that
-    is, as it is not to a floor and the foot of a wall. Robust least squares of
+    may be off that, 1/m. possible: bool, the cells that may be floor. one_line: slope and offset of
+    d = slope * ground + offset without an edge. Two lines have to fit better than that, as they do
+    not to a floor and the foot of a wall. Robust least squares of
     d = slope * ground * (1 - fall) + offset, fall = 0 before the edge.
     """
     at = np.flatnonzero(possible)[::STEP]
@@ -82,10 +82,9 @@ def find_drop(
         votes = tukey_votes(off / deviation, BIWEIGHT) * apart
     certain = less[:, 0] / (deviation[:, 0] * np.sqrt(np.where(falls, variance, 1.0)))
     best = int(np.argmax(np.where(falls, certain, 0.0)))
-    if line is not None:
-        plain = np.abs(v - line[0] * g - line[1]) / allowed
-        if not np.median(np.abs(off[best])) * slope[best, 0] < np.median(plain):
-            return None
+    off_one = np.median(np.abs(v - one_line[0] * g - one_line[1]) / allowed)
+    if not np.median(np.abs(off[best])) * slope[best, 0] < off_one:
+        return None
     fall = float(less[best, 0] / slope[best, 0])
     columns = np.stack([g, np.ones_like(g), -g * beyond[best]])
     pulls = (inverse[best, 2] @ columns) * votes[best] / allowed

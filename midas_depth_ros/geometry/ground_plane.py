@@ -36,7 +36,7 @@ from midas_depth_ros.geometry.fitting import (
 from midas_depth_ros.geometry.floor_drop import FloorDrop, beyond_drop, find_drop
 from midas_depth_ros.geometry.mount import CameraMount
 from midas_depth_ros.geometry.scale import Refusal, ScaleShift, less_certain
-from midas_depth_ros.options.metric import SigmaOptions
+from midas_depth_ros.options.metric import ObstacleOptions, SigmaOptions
 
 # --- Whether a fitted line of d over the floor's 1/Z is credible.
 #
@@ -240,23 +240,29 @@ SLOPES, RISE_OVER = (0.6, 1.7), 2
 WIDE = 3.0  # times the median 1/Z of floor: beyond that a lens looks almost straight down
 FINEST, COARSEST = 0.05, 0.43  # limits of the deviation, of the tolerance
 BENT = 1.3  # tolerances within which a line goes between a floor and a lower one beyond its edge
+# Of the depth from which on a drop counts, since a fall comes out as less than it is. What is less
+# is not looked for: it would hardly hurt, and of a mat at the robot's feet, whose front is out of
+# view, the top would be taken for the floor, and all the rest for farther than it is.
+LEAST_OF_DROP = 0.7
 
 
 def fit_ground_plane(
     d: np.ndarray, grid: Grid, mount: CameraMount, *, min_horizon: float = MIN_HORIZON,
-    sigma: SigmaOptions | None = None,
+    sigma: SigmaOptions | None = None, max_drop_m: float = ObstacleOptions.max_drop,
 ) -> ScaleShift | Refusal:  # fmt: skip
     """Return scale and shift of relative inverse depth from the floor in it, or why there are none.
 
     d: (h, w) float32 or float64, 16x16 or more, larger = nearer; values that are not finite are
     ignored. grid: `CameraModel.normalised_grid(w, h)`, NaN where the lens model has no inverse.
     min_horizon: of the picture that must be above the horizon; 0 = it need not be in view. sigma:
-    how exactly the mount is known. A floor that is only too uneven is the refusal's witness.
-    Deterministic. Raises `InvalidInverseDepth` for arrays of the wrong shape or type.
+    how exactly the mount is known. max_drop_m: as `ObstacleOptions.max_drop`; where the floor falls
+    off by about as much or more, the scale is that of the floor before the edge. A floor that is
+    only too uneven is the refusal's witness. Deterministic. Raises `InvalidInverseDepth` for arrays
+    of the wrong shape or type.
     """
     d = checked(d, grid)
     try:
-        cells, line = unjudged_line(d, grid, mount)
+        cells, line = unjudged_line(d, grid, mount, max_drop_m)
         _check_support(cells, line)
     except NoFloor as none:
         return Refusal(str(none))
@@ -278,12 +284,16 @@ def fit_ground_plane(
     return fit
 
 
-def unjudged_line(d: np.ndarray, grid: Grid, mount: CameraMount) -> tuple[GroundCells, GroundLine]:
+def unjudged_line(
+    d: np.ndarray, grid: Grid, mount: CameraMount, max_drop_m: float = ObstacleOptions.max_drop
+) -> tuple[GroundCells, GroundLine]:
     """Return what is most like a floor in (h, w) relative inverse depth, credible or not; for
     measuring what `fit_ground_plane` refuses. Raises `NoFloor` where nothing is like one.
     """
     cells = _cells(d, grid, mount)
-    return cells, _refined(cells, _best_hypothesis(cells))
+    least_m = LEAST_OF_DROP * max_drop_m
+    least_fall = least_m / (mount.height_m + least_m)
+    return cells, _refined(cells, _best_hypothesis(cells), least_fall)
 
 
 # --- How uncertain scale and shift are: by the scatter of the floor's cells, and by the mount.
@@ -427,8 +437,10 @@ def _best_hypothesis(cells: GroundCells) -> tuple[float, float]:
     return float(scale[best]), float(shift[best])
 
 
-def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
-    """Refine by iteratively reweighted least squares of d on g."""
+def _refined(cells: GroundCells, start: tuple[float, float], least_fall: float) -> GroundLine:
+    """Refine by iteratively reweighted least squares of d on g; before an edge, if the floor falls
+    off there by this share or more.
+    """
     d = cells.d[cells.candidate].astype(np.float64)
     ground = cells.ground[cells.candidate].astype(np.float64)
     tolerance = cells.tolerance[cells.candidate].astype(np.float64)
@@ -452,9 +464,9 @@ def _refined(cells: GroundCells, start: tuple[float, float]) -> GroundLine:
     scale, shift = _smoothed(cells, scale, shift, steepness, BIWEIGHT * deviation)
     found = GroundLine(cells, scale, shift, steepness)
     possible = cells.candidate & (np.abs(found.off) < BENT)
-    line_of_d = 1 / scale, -shift / scale
-    drop = find_drop(cells.d, cells.ground, cells.tolerance, possible, line_of_d)
-    if drop is None:
+    one_line = 1 / scale, -shift / scale
+    drop = find_drop(cells.d, cells.ground, cells.tolerance, possible, one_line)
+    if drop is None or drop.fall < least_fall:
         return found
     return GroundLine(cells, 1 / drop.slope, -drop.offset / drop.slope, steepness, drop)
 

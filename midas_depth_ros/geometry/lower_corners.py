@@ -29,9 +29,7 @@ FEWEST, MOST_LEFT_OUT = 5, 0.25  # corners that lie lower, and the share of thos
 # less, or below 0, is a corner that was followed wrongly.
 STANDS, DEEPEST = 1.12, 0.05
 LOWER, DEVIATIONS = 0.12, 3.0  # it is less by this share and by so many deviations
-ALIKE = (
-    1.2  # how far from their median the ratios of the corners of one lower floor are, as a factor
-)
+ALIKE = 1.2  # factor from their median within which the ratios of one lower floor's corners are
 HELD = 2  # frames in a row that have to say so, for it to be held
 PLACES, APART = 32, 0.2
 

@@ -133,25 +133,45 @@ def test_the_foot_of_a_near_wall_is_no_edge(wall_m):
 def test_an_edge_must_explain_more_than_one_line_does():
     d, ground, tolerance = cells_of(0.2)
     anywhere = np.ones(CELLS, bool)
-    assert find_drop(d, ground, tolerance, anywhere, line=(2.2, -0.7)) is not None
+    assert find_drop(d, ground, tolerance, anywhere, (2.2, -0.7)) is not None
     level, _, _ = cells_of(0.0)
     level = np.where(ground < 0.8, (0.8 - 0.3) / 0.5, level)  # a wall, which is as near everywhere
-    assert find_drop(level, ground, tolerance, anywhere, line=(2.0, -0.6)) is None
+    assert find_drop(level, ground, tolerance, anywhere, (2.0, -0.6)) is None
 
 
-def test_a_step_lower_than_max_drop_is_floor():
+def test_what_is_a_drop_is_for_max_drop_to_say():
     mount = MOUNTS[0]
     d = as_a_network_sees(floor_with_edge(mount, 1.3, 0.06), np.random.default_rng(0), bumps=0.0)
-    fit = fit_ground_plane(d, GRID, mount)
-    assert isinstance(fit, ScaleShift), fit.reason
-    assert fit.floor_drop[1] == pytest.approx(1 / 6, abs=0.04)
-    depth_z = fit.depth(d, min_depth_m=0, beyond=math.inf)
     for most, dropped in ((0.1, False), (0.03, True)):
+        fit = fit_ground_plane(d, GRID, mount, max_drop_m=most)
+        assert isinstance(fit, ScaleShift), fit.reason
+        assert (fit.floor_drop[1] > 0) == dropped
         seen = find_obstacles(
-            depth_z, GRID, mount, ObstacleOptions(max_drop=most), residual=fit.floor_residual,
-            floor_drop=fit.floor_drop,
+            fit.depth(d, min_depth_m=0, beyond=math.inf), GRID, mount,
+            ObstacleOptions(max_drop=most), residual=fit.floor_residual, floor_drop=fit.floor_drop,
         )  # fmt: skip
         assert seen.drop.any() == dropped
+
+
+@pytest.mark.parametrize('raised_m', [0.04, 0.06, 0.08])
+def test_behind_a_mat_or_a_slab_whose_front_is_out_of_view_no_wall_is_free(raised_m):
+    """Its top may be taken for the floor; a mat of 4 cm is none that the scale should change by."""
+    mount, on_top = CameraMount(0.3, 0.15), CameraMount(0.3 - raised_m, 0.15)
+    farther = []
+    for edge_m in (0.7, 0.9, 1.2, 1.5):
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            depth_z = floor_with_edge(on_top, edge_m, raised_m, wall_m=3.0)
+            d = as_a_network_sees(depth_z, rng)
+            fit = fit_ground_plane(d, GRID, mount)
+            if isinstance(fit, Refusal):
+                continue
+            assert free_ahead_m(d, mount, fit) < 1.1 * 3.0
+            wall = np.abs(depth_z * rays_of(mount)[..., 0] - 3.0) < 0.02
+            farther.append(float(np.median(1 / (fit.inverse_depth(d) * depth_z)[wall])))
+    assert len(farther) >= 8
+    if raised_m < 0.05:
+        assert max(farther) < 1.05
 
 
 def cells_of(fall, edge=0.8, noise=0.0):
@@ -161,10 +181,16 @@ def cells_of(fall, edge=0.8, noise=0.0):
     return (inverse - 0.3) / 0.5, ground, np.maximum(0.12 * ground, 0.05)
 
 
+def drop_in(d, ground, tolerance, possible=None):
+    """What is found against one line of all cells."""
+    possible = np.ones(CELLS, bool) if possible is None else possible
+    slope, offset = np.polyfit(ground.ravel(), d.ravel(), 1)
+    return find_drop(d, ground, tolerance, possible, (slope, offset))
+
+
 @pytest.mark.parametrize('fall', [0.12, 0.2, 0.3])
 def test_an_exact_fall_is_found_to_the_percent(fall):
-    d, ground, tolerance = cells_of(fall)
-    found = find_drop(d, ground, tolerance, np.ones(CELLS, bool))
+    found = drop_in(*cells_of(fall))
     assert found is not None
     assert 1 / found.slope == pytest.approx(0.5, rel=0.05)
     assert found.fall == pytest.approx(fall, abs=0.05)
@@ -173,17 +199,17 @@ def test_an_exact_fall_is_found_to_the_percent(fall):
 
 @pytest.mark.parametrize('fall', [0.0, 0.05, -0.2])
 def test_what_rises_or_hardly_falls_is_no_drop(fall):
-    assert find_drop(*cells_of(fall, noise=0.02), np.ones(CELLS, bool)) is None
+    assert drop_in(*cells_of(fall, noise=0.02)) is None
 
 
 def test_where_there_is_too_little_nothing_is_found():
     d, ground, tolerance = cells_of(0.2)
     few = np.zeros(CELLS, bool)
-    assert find_drop(d, ground, tolerance, few) is None
+    assert drop_in(d, ground, tolerance, few) is None
     few[0, :30] = True
-    assert find_drop(d, ground, tolerance, few) is None
+    assert drop_in(d, ground, tolerance, few) is None
     flat = np.ones(CELLS)
-    assert find_drop(d, flat, 0.1 * flat, np.ones(CELLS, bool)) is None
+    assert find_drop(d, flat, 0.1 * flat, np.ones(CELLS, bool), (2.0, -0.6)) is None
 
 
 @pytest.mark.filterwarnings('error')
@@ -195,8 +221,7 @@ def test_a_floor_in_a_few_rows_falls_off_by_no_chance(rows):
         ground = rng.integers(1, rows, CELLS) + 0.1
         d = ground * (1 + 0.02 * rng.standard_normal(CELLS))
         for exact in (ground, d):
-            found = find_drop(exact, ground, 0.12 * ground, np.ones(CELLS, bool))
-            assert found is None
+            assert drop_in(exact, ground, 0.12 * ground) is None
 
 
 def test_only_what_is_lower_and_beyond_the_edge_is_beyond():

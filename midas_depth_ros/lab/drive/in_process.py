@@ -199,7 +199,11 @@ class FrameSources:
         return Refusal(lower) if lower and isinstance(fit, ScaleShift) else fit
 
     def _by_floor(self, relative: np.ndarray, grid: Grid) -> ScaleShift | Refusal:
-        return fit_ground_plane(relative, grid, self._mount, sigma=self._settings.sigma)
+        settings = self._settings
+        drop_m = settings.metric.obstacles.max_drop
+        return fit_ground_plane(
+            relative, grid, self._mount, sigma=settings.sigma, max_drop_m=drop_m
+        )
 
     def _lower_floor(self, stamp_s: float, seen: Seen | None) -> str:
         """Why the floor does not go on as it seems to, by how it moves; '' where it may."""

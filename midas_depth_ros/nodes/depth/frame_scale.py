@@ -312,7 +312,11 @@ class FrameScale:
         if lower:
             return Refusal(lower)
         self.floor = fit_ground_plane(
-            view.inverse_depth, view.grid, mount, sigma=view.settings.sigma
+            view.inverse_depth,
+            view.grid,
+            mount,
+            sigma=view.settings.sigma,
+            max_drop_m=view.settings.obstacles.max_drop,
         )
         return self.floor
 
