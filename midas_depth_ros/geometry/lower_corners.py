@@ -128,7 +128,8 @@ class LowerCorners:
         self._in_a_row += 1
         self.found = (
             f'{lower.corners} corners from {lower.from_m:.1f} m on lie {lower.below_m:.2f} m below '
-            'the floor: an edge or a step down, or a wrong camera_height or camera_pitch'
+            'the floor: an edge or a step down, a wrong camera_height or camera_pitch, or wheel '
+            'slip'
         )
         if self._in_a_row >= HELD:
             self._held, self._here_s = True, stamp_s

@@ -189,14 +189,14 @@ def test_corners_below_the_floor_are_an_edge_and_withdraw_the_last_scan(rig, sou
     scans = robot.ros.collect(LaserScan, 'camera/scan')
     platform = Box(-2.0, 0.0, 4.0, 4.0, 0.3, 0.0, material=WALL)
     lower = Material((0.6, 0.58, 0.5), 'checker', (0.35, 0.35))
-    scene = Scene(lower, ROOM, (platform,))
+    scene, said = Scene(lower, ROOM, (platform,)), set()
     for number in range(24):
         x_m, stamp_s = -1.5 + 0.05 * number, 100.0 + 0.2 * number
         robot.wheels.publish(odometry(stamp_s, x_m + 1.5, 0.0))
         pose = Pose(x_m, 0.3, 0.3 + HEIGHT_M, 0.0, PITCH_RAD)
         robot.show(stamp_s, render(scene, CAMERA, pose))
-    said = robot.told(lambda values: 'scale' in values)
-    assert 'below the floor: an edge or a step down' in said['scale']
+        said.add(robot.told(lambda values: 'scale' in values)['scale'])
+    assert any('below the floor: an edge or a step down' in each for each in said)
     robot.ros.spin_for(0.3)
     assert np.isnan(scans[-1].ranges).all()
 

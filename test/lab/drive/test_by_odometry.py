@@ -83,7 +83,8 @@ def test_slip_is_not_published_as_metres_under_auto(seed):
     """By odometry alone it is: the test can fail."""
     _, _, tally = by('auto', 6.0, seed, slip=0.2)
     assert tally.far_off == 0
-    _, _, alone = by('odometry', 5.0, seed, slip=0.4)
+    # The other way round: what is too far lies below the floor, and corners on it show that.
+    _, _, alone = by('odometry', 5.0, seed, slip=-0.3)
     assert alone.far_off > 0.5 * alone.with_metres > 0
 
 
